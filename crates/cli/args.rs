@@ -1,0 +1,407 @@
+//! What was typed: the command line, its help and its examples.
+//!
+//! Flags hold parsed values, so that a wrong one is a usage error before anything else happens. Defaults are stated
+//! in the help and applied by `settings`, which has to know whether a flag was given. Variables are not read here.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
+use ipnet::IpNet;
+use larder_policy::TargetUri;
+use larder_server::config::{AccessLogFormat, AccessLogTarget, Destination, Parent};
+
+use crate::settings::{Given, Shared};
+use crate::units::{ByteSize, DiskSize};
+use crate::values;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const EXAMPLES: &str = "\
+Examples:
+  larder serve                                  a proxy on 127.0.0.1:3128, no file needed
+  http_proxy=http://127.0.0.1:3128 curl http://example.com/
+  larder check larder.toml                      every fault of a configuration, with its line
+  larder stats --watch                          what the cache is doing now
+
+`larder COMMAND --help` has more examples.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  larder serve --disk 50GiB --memory 1GiB
+  larder serve --listen 0.0.0.0:3128 --allow-client 192.168.0.0/16
+  larder serve --reverse http://127.0.0.1:8080 --listen 127.0.0.1:8000
+  larder serve --config /etc/larder.toml --access-log -
+
+Sizes read 512MiB, 20GiB or, for the disk, 80% (of the file system).
+
+Every flag has a variable: LARDER_LISTEN for --listen, LARDER_CACHE_DIR for
+--cache-dir. Flags win over variables, which win over the file. Several values
+are separated by commas, several files in a variable by colons.
+
+SIGTERM ends gracefully, a second one at once; SIGUSR1 reopens the logs.";
+
+const CHECK_EXAMPLES: &str = "\
+Example:
+  larder check larder.toml && systemctl restart larder
+
+Flags and variables do not count: the file is judged by itself.
+Exit codes: 0 right, 78 wrong";
+
+const PURGE_EXAMPLES: &str = "\
+Examples:
+  larder purge http://example.com/logo.png      one URL, all its variants
+  larder purge --host example.com               all that came from a host
+  larder purge --tag release-42                 all that carried a tag
+  larder purge --all                            everything
+
+A running larder is asked through its control socket; when none runs, the cache
+is opened directly.";
+
+const STATS_EXAMPLES: &str = "\
+Examples:
+  larder stats                                  once, as a table
+  larder stats --watch                          again each second
+  larder stats --json | jq .                    for programs; with --watch, one line each second";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  larder verify                                 report what is damaged; exit code 1 if anything is
+  larder verify --repair                        also remove it, and rebuild what can be rebuilt";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  larder completions bash > ~/.local/share/bash-completion/completions/larder
+  larder completions zsh > ~/.zfunc/_larder
+  larder completions fish > ~/.config/fish/completions/larder.fish";
+
+/// A caching HTTP proxy with an on-disk store
+#[derive(Debug, Parser)]
+#[command(name = "larder", version, styles = STYLES, after_help = EXAMPLES, subcommand_required = true)]
+#[command(max_term_width = 110)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// One subcommand each.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the proxy
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(Box<ServeArgs>),
+    /// Is this configuration right? Every fault with its line and what to write instead
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// Remove stored responses
+    #[command(after_help = PURGE_EXAMPLES)]
+    Purge(PurgeArgs),
+    /// Show what the cache holds and how it does
+    #[command(after_help = STATS_EXAMPLES)]
+    Stats(StatsArgs),
+    /// Prove every stored body against its digest
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(VerifyArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArgs),
+}
+
+/// `larder serve`
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Address to listen on; repeatable [default: 127.0.0.1:3128]
+    #[arg(long, value_name = "ADDR", value_parser = values::address, value_delimiter = ',', help_heading = "Listening")]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Be a reverse proxy for this origin [default: a forward proxy]
+    #[arg(long, value_name = "URL", value_parser = values::reverse_origin, help_heading = "Listening")]
+    pub(crate) reverse: Option<TargetUri>,
+
+    /// Where the cache is kept [default: larder in the platform's cache directory; /var/cache/larder for root]
+    #[arg(long, value_name = "DIR", help_heading = "Cache")]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// How much disk it may use, or which share of the file system [default: 10GiB, or 80% of what is free if less]
+    #[arg(long, value_name = "SIZE", help_heading = "Cache")]
+    pub(crate) disk: Option<DiskSize>,
+    /// How much memory its hottest responses may use [default: 256MiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Cache")]
+    pub(crate) memory: Option<ByteSize>,
+
+    /// Who may use the proxy besides this machine; repeatable [default: nobody]
+    #[arg(long, value_name = "CIDR", value_parser = values::network, value_delimiter = ',', help_heading = "Access")]
+    pub(crate) allow_client: Vec<IpNet>,
+    /// Reach an address that is denied by default (loopback, link-local); repeatable [default: none]
+    #[arg(long, value_name = "CIDR|HOST[:PORT]", value_parser = values::destination, value_delimiter = ',', help_heading = "Access")]
+    pub(crate) allow_destination: Vec<Destination>,
+    /// Ports that CONNECT may reach [default: 443]
+    #[arg(long, value_name = "PORT,...", value_parser = values::port, value_delimiter = ',', help_heading = "Access")]
+    pub(crate) connect_ports: Vec<u16>,
+
+    /// Trust the certificates of this PEM file towards origins too; repeatable [default: the system's alone]
+    #[arg(long, value_name = "FILE", help_heading = "Upstream")]
+    pub(crate) upstream_ca: Vec<PathBuf>,
+    /// Send all requests through another proxy, http://host:port [default: none]
+    #[arg(long, value_name = "URL", value_parser = values::parent, help_heading = "Upstream")]
+    pub(crate) parent: Option<Parent>,
+
+    /// Serve the admin API, /metrics and /health here [default: no]
+    #[arg(long, value_name = "ADDR", value_parser = values::address, help_heading = "Admin")]
+    pub(crate) admin: Option<SocketAddr>,
+    /// Token for whatever changes state there; every user of this machine can read a flag, so prefer LARDER_ADMIN_TOKEN
+    #[arg(long, value_name = "TOKEN", value_parser = values::token, help_heading = "Admin")]
+    pub(crate) admin_token: Option<String>,
+
+    /// One line per request into a file, or `-` for standard output [default: none]
+    #[arg(long, value_name = "FILE|-", value_parser = values::access_log, help_heading = "Logs")]
+    pub(crate) access_log: Option<AccessLogTarget>,
+    /// How these lines look [default: squid]
+    #[arg(long, value_name = "FORMAT", help_heading = "Logs",
+          value_parser = PossibleValuesParser::new(values::LOG_FORMATS).try_map(|text| values::log_format(&text)))]
+    pub(crate) log_format: Option<AccessLogFormat>,
+    /// Detail of larder's own messages: off, error, warn, info, debug, trace, or a filter [default: info]
+    #[arg(long, value_name = "LEVEL", value_parser = values::log_level, help_heading = "Logs")]
+    pub(crate) log_level: Option<String>,
+
+    /// Worker threads [default: one per processor]
+    #[arg(long, value_name = "N", value_parser = values::workers, help_heading = "Process")]
+    pub(crate) workers: Option<usize>,
+    /// Configuration file [default: none]
+    #[arg(long, value_name = "FILE", help_heading = "Process")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+impl ServeArgs {
+    /// The flags that were given, and the file.
+    pub(crate) fn split(self) -> (Shared, Option<PathBuf>) {
+        fn one<T>(value: Option<T>, flag: &'static str) -> Option<Given<T>> {
+            value.map(|value| Given::by_flag(value, flag))
+        }
+        fn list<T>(values: Vec<T>, flag: &'static str) -> Option<Given<Vec<Given<T>>>> {
+            let members: Vec<_> = values.into_iter().map(|value| Given::by_flag(value, flag)).collect();
+            (!members.is_empty()).then(|| Given::by_flag(members, flag))
+        }
+        let shared = Shared {
+            listen: list(self.listen, "listen"),
+            reverse: one(self.reverse, "reverse"),
+            cache_dir: one(self.cache_dir, "cache-dir"),
+            disk: one(self.disk, "disk"),
+            memory: one(self.memory, "memory"),
+            allow_clients: list(self.allow_client, "allow-client"),
+            allow_destinations: list(self.allow_destination, "allow-destination"),
+            connect_ports: list(self.connect_ports, "connect-ports"),
+            upstream_ca: list(self.upstream_ca, "upstream-ca"),
+            parent: one(self.parent, "parent"),
+            admin: one(self.admin, "admin"),
+            admin_token: one(self.admin_token, "admin-token"),
+            access_log: one(self.access_log, "access-log"),
+            log_format: one(self.log_format, "log-format"),
+            log_level: one(self.log_level, "log-level"),
+            workers: one(self.workers, "workers"),
+        };
+        (shared, self.config)
+    }
+}
+
+/// `larder check`
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The configuration file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+/// Which cache a command is about.
+#[derive(Debug, Default, Args)]
+pub(crate) struct StoreArgs {
+    /// The cache's directory [default: that of the configuration, or of `larder serve`]
+    #[arg(long, value_name = "DIR", help_heading = "Which cache")]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// Configuration file that names it [default: none]
+    #[arg(long, value_name = "FILE", help_heading = "Which cache")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+impl StoreArgs {
+    /// The flags that were given, and the file.
+    pub(crate) fn split(self) -> (Shared, Option<PathBuf>) {
+        let cache_dir = self.cache_dir.map(|dir| Given::by_flag(dir, "cache-dir"));
+        (Shared { cache_dir, ..Shared::default() }, self.config)
+    }
+}
+
+/// `larder purge`
+#[derive(Debug, Args)]
+pub(crate) struct PurgeArgs {
+    #[command(flatten)]
+    pub(crate) what: PurgeWhat,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// Exactly one of them.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct PurgeWhat {
+    /// The URL, exactly as it was requested
+    #[arg(value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// All responses that carried this tag (in Surrogate-Key or Cache-Tag)
+    #[arg(long, value_name = "TAG")]
+    pub(crate) tag: Option<String>,
+    /// All responses from this host
+    #[arg(long, value_name = "HOST")]
+    pub(crate) host: Option<String>,
+    /// Everything
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// `larder stats`
+#[derive(Debug, Args)]
+pub(crate) struct StatsArgs {
+    /// Show them again each second, until interrupted
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// As JSON, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// `larder verify`
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Remove what is damaged and rebuild a lost index
+    #[arg(long)]
+    pub(crate) repair: bool,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// `larder completions`
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: Shell,
+}
+
+/// Parses a command line, the program's name first.
+///
+/// # Errors
+///
+/// What clap says: help and version count as errors of a kind.
+pub(crate) fn parse<T: Into<std::ffi::OsString> + Clone>(
+    line: impl IntoIterator<Item = T>,
+) -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches_from(line)?;
+    Cli::from_arg_matches(&matches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn serve(flags: &str) -> Result<ServeArgs, clap::Error> {
+        match parse(["larder", "serve"].into_iter().chain(flags.split_whitespace()))?.command {
+            Command::Serve(args) => Ok(*args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn serve_has_the_flags_that_scripts_rely_on() {
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        let flags: Vec<_> =
+            serve.get_arguments().filter_map(|arg| arg.get_long()).filter(|flag| *flag != "help").collect();
+        assert_eq!(
+            flags,
+            [
+                "listen",
+                "reverse",
+                "cache-dir",
+                "disk",
+                "memory",
+                "allow-client",
+                "allow-destination",
+                "connect-ports",
+                "upstream-ca",
+                "parent",
+                "admin",
+                "admin-token",
+                "access-log",
+                "log-format",
+                "log-level",
+                "workers",
+                "config",
+            ]
+        );
+    }
+
+    #[test]
+    fn lists_may_be_repeated_or_separated_by_commas() {
+        let args =
+            serve("--listen 127.0.0.1:1 --listen 127.0.0.1:2,[::1]:3 --connect-ports 443,8443").unwrap();
+        assert_eq!(args.listen.len(), 3);
+        assert_eq!(args.connect_ports, [443, 8443]);
+    }
+
+    #[test]
+    fn a_wrong_value_is_a_usage_error_with_the_remedy() {
+        let error = serve("--disk 20G").unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        let text = error.to_string();
+        assert!(text.contains("--disk <SIZE>") && text.contains("write `20GiB`"), "{text}");
+        assert!(serve("--log-format squd").unwrap_err().to_string().contains("squid"));
+        assert!(serve("--memory 80%").unwrap_err().to_string().contains("fits the disk limit alone"));
+    }
+
+    #[test]
+    fn purge_takes_exactly_one_of_its_kinds() {
+        let code =
+            |line: &str| parse(line.split_whitespace()).map(|_| 0).unwrap_or_else(|error| error.exit_code());
+        assert_eq!(code("larder purge http://a.example/"), 0);
+        assert_eq!(code("larder purge --all --cache-dir /x"), 0);
+        assert_eq!(code("larder purge"), 2);
+        assert_eq!(code("larder purge --all --host a.example"), 2);
+    }
+
+    #[test]
+    fn flags_that_were_not_given_are_absent() {
+        let (shared, config) = serve("").unwrap().split();
+        assert_eq!((shared, config), (Shared::default(), None));
+    }
+
+    /// The help is a page to be read: reviewed as text. `LARDER_BLESS=1` writes it anew.
+    #[test]
+    fn help_reads_as_it_was_reviewed() {
+        let mut command = Cli::command().term_width(100);
+        command.build();
+        let names = command.get_subcommands().map(|sub| sub.get_name().to_owned());
+        let names: Vec<_> = names.filter(|name| name != "help").collect();
+        let mut pages = vec![("larder".to_owned(), command.render_help().to_string())];
+        for name in names {
+            let page =
+                command.find_subcommand_mut(&name).unwrap().clone().term_width(100).render_help().to_string();
+            pages.push((format!("larder {name}"), page));
+        }
+        let text: String = pages.iter().map(|(name, page)| format!("$ {name} --help\n{page}\n")).collect();
+        crate::golden::compare("help.txt", &text);
+    }
+}

@@ -1,0 +1,44 @@
+//! Standard output: the only module that writes to it.
+//!
+//! A reader that leaves early (`larder stats | head -1`) is not an error.
+
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::Context;
+
+use crate::failure::Failure;
+
+/// Writes a text whole.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    done(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// Writes a text in place of the previous one, where standard output is a terminal.
+pub(crate) fn redraw(text: &str) -> Result<(), Failure> {
+    if io::stdout().is_terminal() {
+        // Cursor home, then erase to the end: less flicker than erasing first.
+        let lines: String = text.lines().map(|line| format!("{line}\x1b[K\n")).collect();
+        print(&format!("\x1b[H{lines}\x1b[J"))
+    } else {
+        print(&format!("{text}\n"))
+    }
+}
+
+/// Makes room for [`redraw`].
+pub(crate) fn clear() -> Result<(), Failure> {
+    if io::stdout().is_terminal() { print("\x1b[2J") } else { Ok(()) }
+}
+
+/// A broken pipe becomes [`Failure::Unread`].
+pub(crate) fn done(result: io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::Unread),
+        other => other.context("cannot write to standard output").map_err(Failure::Failed),
+    }
+}
+
+/// Tells something beside the result, on standard error. Nobody there to read it is no reason to fail.
+pub(crate) fn note(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}

@@ -1,0 +1,293 @@
+//! The decision for a request: which stored response may answer it, and how (RFC 9111, 4).
+//!
+//! Decides only; performs nothing. On a hit it parses no stored text and allocates nothing. Every decision
+//! carries its reason, in the words of RFC 9211 where that has one.
+
+use std::fmt;
+
+use http::StatusCode;
+
+use crate::age::CurrentAge;
+use crate::cache_control::Directive;
+use crate::fields::Fields;
+use crate::freshness::FreshnessSource;
+use crate::request::RequestFacts;
+use crate::settings::PolicySettings;
+use crate::stored::StoredResponse;
+use crate::time::{DeltaSeconds, Timestamp};
+use crate::validation::Conditions;
+use crate::vary::Fit;
+
+/// What to do for a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Decision {
+    /// Answer with the selected response.
+    Serve {
+        /// For the Age field.
+        age: CurrentAge,
+    },
+    /// Answer with the selected response although it is stale.
+    ServeStale {
+        /// For the Age field.
+        age: CurrentAge,
+        /// Why that is allowed, and whether to refresh it meanwhile.
+        why: StaleReason,
+    },
+    /// Ask the origin whether the selected response still holds.
+    Validate {
+        /// What to ask with.
+        conditions: Conditions,
+        /// Why it may not answer as it is.
+        why: ForwardReason,
+    },
+    /// Ask the origin.
+    Forward {
+        /// Why nothing stored can answer.
+        why: ForwardReason,
+    },
+    /// `only-if-cached`, and nothing stored can answer: 504 (RFC 9111, 5.2.1.7).
+    GatewayTimeout,
+}
+
+/// Why a stale response may answer (RFC 9111, 4.2.4).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum StaleReason {
+    /// `stale-while-revalidate`: refresh it in the background (RFC 5861, 3). Whatever the origin then answers
+    /// takes its place: if that may not be stored, the stale response is to be removed.
+    WhileRevalidate,
+    /// The client's `max-stale` (RFC 9111, 5.2.1.2).
+    MaxStale,
+    /// The origin failed; see [`stale_on_error`].
+    OriginFailure,
+}
+
+impl StaleReason {
+    /// The word for the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WhileRevalidate => "stale-while-revalidate",
+            Self::MaxStale => "max-stale",
+            Self::OriginFailure => "stale-if-error",
+        }
+    }
+
+    /// Whether serving it calls for a validation in the background.
+    pub const fn wants_refresh(self) -> bool {
+        matches!(self, Self::WhileRevalidate)
+    }
+}
+
+impl fmt::Display for StaleReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a request goes to the origin. Prints as the value of `fwd` in Cache-Status (RFC 9211, 2.2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum ForwardReason {
+    /// Caching was not tried.
+    Bypass,
+    /// The method is answered by the origin.
+    Method,
+    /// Nothing is stored for the target.
+    UriMiss,
+    /// What is stored for the target answers other requests.
+    VaryMiss,
+    /// The request does not allow what is stored.
+    Request,
+    /// The stored response is stale, or must be validated before every use.
+    Stale,
+    /// Only parts of what was asked for are stored.
+    Partial,
+}
+
+impl ForwardReason {
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bypass => "bypass",
+            Self::Method => "method",
+            Self::UriMiss => "uri-miss",
+            Self::VaryMiss => "vary-miss",
+            Self::Request => "request",
+            Self::Stale => "stale",
+            Self::Partial => "partial",
+        }
+    }
+}
+
+impl fmt::Display for ForwardReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A decision, and the stored response it is about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Selected {
+    /// Which of the candidates was selected; `None` when none was, or none was looked at.
+    pub index: Option<usize>,
+    /// What to do.
+    pub decision: Decision,
+}
+
+/// Decides for a request. `candidates` are all responses stored under its key, in any order.
+///
+/// Of those whose nominated fields match, the one with the most recent Date is selected (RFC 9111, 4); one
+/// that matches exactly goes before one that is merely in the preferred language.
+pub fn reuse<'a>(
+    facts: &RequestFacts,
+    request: &Fields,
+    candidates: impl IntoIterator<Item = &'a StoredResponse>,
+    now: Timestamp,
+) -> Selected {
+    let nothing = |why| Selected { index: None, decision: forward(facts, why) };
+    if let Some(why) = needs_origin(facts) {
+        return nothing(why);
+    }
+    let mut best: Option<(Fit, Timestamp, Timestamp, usize, &StoredResponse)> = None;
+    let mut any = false;
+    for (index, stored) in candidates.into_iter().enumerate() {
+        any = true;
+        let Some(fit) = stored.nominated().fit(request) else { continue };
+        let rank = (fit, stored.date(), stored.response_time());
+        if best.is_none_or(|(fit, date, received, ..)| rank > (fit, date, received)) {
+            best = Some((rank.0, rank.1, rank.2, index, stored));
+        }
+    }
+    match best {
+        Some((.., index, stored)) => Selected { index: Some(index), decision: decide(facts, stored, now) },
+        None => nothing(if any { ForwardReason::VaryMiss } else { ForwardReason::UriMiss }),
+    }
+}
+
+/// Requests that no stored response can answer, whatever is stored.
+const fn needs_origin(facts: &RequestFacts) -> Option<ForwardReason> {
+    if !facts.method.is_answerable() {
+        Some(ForwardReason::Method)
+    } else if facts.has_body {
+        Some(ForwardReason::Bypass)
+    } else if facts.directives.no_store || facts.has_origin_condition {
+        // If-Match and If-Unmodified-Since are for the origin to judge (RFC 9111, 4.3.2).
+        Some(ForwardReason::Request)
+    } else {
+        None
+    }
+}
+
+fn decide(facts: &RequestFacts, stored: &StoredResponse, now: Timestamp) -> Decision {
+    let directives = &facts.directives;
+    let stored_facts = stored.facts();
+    let age = stored.current_age(now);
+    if stored_facts.no_cache {
+        return validate(facts, stored, ForwardReason::Stale);
+    }
+    if directives.no_cache {
+        return validate(facts, stored, ForwardReason::Request);
+    }
+    // What cannot change is as good as new: only no-cache asks the origin about it.
+    let settled = stored_facts.source == FreshnessSource::Package;
+    if !settled && is_too_old(directives.max_age, age) {
+        return validate(facts, stored, ForwardReason::Request);
+    }
+    let lifetime = stored_facts.lifetime.as_millis();
+    if stored.is_fresh(now) {
+        let left = lifetime - age.as_millis();
+        return match directives.min_fresh {
+            Directive::Value(wanted) if !settled && left < wanted.as_millis() => {
+                validate(facts, stored, ForwardReason::Request)
+            }
+            _ => Decision::Serve { age },
+        };
+    }
+    let may_be_stale =
+        !stored_facts.never_stale && !directives.min_fresh.is_present() && !stored.is_from_the_future(now);
+    if may_be_stale {
+        let staleness = age.as_millis().saturating_sub(lifetime);
+        // RFC 5861, 3. Before max-stale, since it also gets the response refreshed.
+        if stored_facts.stale_while_revalidate.is_some_and(|grace| staleness < grace.as_millis()) {
+            return Decision::ServeStale { age, why: StaleReason::WhileRevalidate };
+        }
+        let tolerated = match directives.max_stale {
+            Directive::Value(None) => true,
+            Directive::Value(Some(limit)) => staleness <= limit.as_millis(),
+            Directive::Absent | Directive::Invalid => false,
+        };
+        if tolerated {
+            return Decision::ServeStale { age, why: StaleReason::MaxStale };
+        }
+    }
+    validate(facts, stored, ForwardReason::Stale)
+}
+
+/// The client's `max-age` (RFC 9111, 5.2.1.1), in the whole seconds that it sees in Age. Zero always means
+/// "ask", also within the first second, and so does a value that cannot be read.
+fn is_too_old(max_age: Directive<DeltaSeconds>, age: CurrentAge) -> bool {
+    match max_age {
+        Directive::Absent => false,
+        Directive::Invalid => true,
+        Directive::Value(limit) => limit.as_secs() == 0 || age.as_secs() > limit.as_secs(),
+    }
+}
+
+fn validate(facts: &RequestFacts, stored: &StoredResponse, why: ForwardReason) -> Decision {
+    if facts.directives.only_if_cached {
+        return Decision::GatewayTimeout;
+    }
+    match Conditions::of(stored) {
+        Some(conditions) => Decision::Validate { conditions, why },
+        None => Decision::Forward { why },
+    }
+}
+
+const fn forward(facts: &RequestFacts, why: ForwardReason) -> Decision {
+    if facts.directives.only_if_cached { Decision::GatewayTimeout } else { Decision::Forward { why } }
+}
+
+/// How an origin failed a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OriginFailure {
+    /// No final response: refused, reset, silent for too long, or not understood.
+    Unreachable,
+    /// A final response with this status.
+    Status(StatusCode),
+}
+
+/// Whether the selected response may answer after the origin has failed (RFC 9111, 4.2.4; RFC 5861, 4), and
+/// with which age.
+///
+/// Never when it needs validation before every use, or once stale and is; nor when the client asked for
+/// validation with `no-cache`. A 500, 502, 503 or 504 is passed on unless `stale-if-error` covers it.
+pub fn stale_on_error(
+    settings: &PolicySettings,
+    facts: &RequestFacts,
+    stored: &StoredResponse,
+    failure: OriginFailure,
+    now: Timestamp,
+) -> Option<CurrentAge> {
+    let stored_facts = stored.facts();
+    let fresh = stored.is_fresh(now);
+    if needs_origin(facts).is_some()
+        || facts.directives.no_cache
+        || stored_facts.no_cache
+        || stored_facts.never_stale && !fresh
+    {
+        return None;
+    }
+    let age = stored.current_age(now);
+    let staleness = age.as_millis().saturating_sub(stored_facts.lifetime.as_millis());
+    let within = |grace: DeltaSeconds| fresh || staleness < grace.as_millis();
+    let granted = stored_facts.stale_if_error.is_some_and(within)
+        || facts.directives.stale_if_error.value().is_some_and(within);
+    let allowed = match failure {
+        OriginFailure::Status(status) => matches!(status.as_u16(), 500 | 502 | 503 | 504) && granted,
+        OriginFailure::Unreachable => {
+            let limit = settings.serve_stale_on_error;
+            granted || fresh || limit.is_none_or(|limit| u128::from(staleness) < limit.as_millis())
+        }
+    };
+    allowed.then_some(age)
+}

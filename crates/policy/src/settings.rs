@@ -1,0 +1,30 @@
+//! What an operator may choose about reuse. The defaults are the plain reading of the RFCs.
+
+use std::time::Duration;
+
+/// Choices that HTTP leaves to a cache.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PolicySettings {
+    /// The heuristic freshness lifetime as a percentage of the time between Last-Modified and Date
+    /// (RFC 9111, 4.2.2). Default: 10.
+    pub heuristic_percent: u32,
+    /// The longest heuristic freshness lifetime. Default: 7 days.
+    pub heuristic_max: Duration,
+    /// Targeted fields that this cache obeys, the most specific first (RFC 9213, 2.2). Default: none; a
+    /// reverse listener has `CDN-Cache-Control`.
+    pub targeted_fields: Vec<String>,
+    /// How long past its freshness lifetime a response may answer while the origin cannot be reached
+    /// (RFC 9111, 4.2.4); zero forbids it. Default: `None`, without end.
+    pub serve_stale_on_error: Option<Duration>,
+}
+
+impl Default for PolicySettings {
+    fn default() -> Self {
+        Self {
+            heuristic_percent: 10,
+            heuristic_max: Duration::from_secs(7 * 86_400),
+            targeted_fields: Vec::new(),
+            serve_stale_on_error: None,
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! May a response be stored (RFC 9111, 3)? And if not, why.
+//!
+//! Decided when the head of a final response has come, before its body. Nothing is stored by default: a
+//! response without freshness and without a validator would never be used.
+
+use std::fmt;
+
+use http::{Method, StatusCode};
+
+use crate::cache_control::Restriction;
+use crate::facts::ReuseFacts;
+use crate::fields::Fields;
+use crate::freshness::{Freshness, FreshnessSource, is_heuristically_cacheable};
+use crate::packages::Rule;
+use crate::request::{MethodClass, RequestFacts};
+use crate::settings::PolicySettings;
+use crate::stored::{Ingredients, StoredResponse};
+use crate::target::TargetUri;
+use crate::time::Timestamp;
+use crate::vary::Nominated;
+
+/// A request to the origin and the head of its final response.
+///
+/// Both field sections are as received, before hop-by-hop removal, so that `Connection` cannot hide what
+/// decides.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The target URI.
+    pub target: &'a TargetUri,
+    /// The fields of the request.
+    pub request: &'a Fields,
+    /// The status of the response.
+    pub status: StatusCode,
+    /// The fields of the response.
+    pub response: &'a Fields,
+    /// When the request was sent.
+    pub request_time: Timestamp,
+    /// When the head of the response came.
+    pub response_time: Timestamp,
+    /// Whether the end of the body is, or will be, told apart from a cut connection.
+    pub framing_sound: bool,
+}
+
+/// Why a response is not stored. Prints as one word for Cache-Status and the log.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum NotStored {
+    /// The method's answers are not stored.
+    Method,
+    /// The request had content, so that its target does not say all that it asked for.
+    RequestBody,
+    /// `no-store` in the request.
+    RequestNoStore,
+    /// A status that is interim, depends on the request's conditions or credentials, or is no status at all.
+    Status,
+    /// A part of a representation.
+    Partial,
+    /// The end of the body cannot be told from a cut connection.
+    Framing,
+    /// `must-understand` with a status that is not implemented here.
+    MustUnderstand,
+    /// `no-store`.
+    NoStore,
+    /// `private`.
+    Private,
+    /// The request had Authorization, and nothing in the response allows sharing.
+    Authorization,
+    /// Vary nominates what no request can match.
+    VaryStar,
+    /// Set-Cookie without explicit freshness: meant for one client.
+    SetCookie,
+    /// Neither fresh nor able to be validated.
+    NoFreshness,
+}
+
+impl NotStored {
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Method => "method",
+            Self::RequestBody => "request-body",
+            Self::RequestNoStore => "request-no-store",
+            Self::Status => "status",
+            Self::Partial => "partial",
+            Self::Framing => "framing",
+            Self::MustUnderstand => "must-understand",
+            Self::NoStore => "no-store",
+            Self::Private => "private",
+            Self::Authorization => "authorization",
+            Self::VaryStar => "vary-star",
+            Self::SetCookie => "set-cookie",
+            Self::NoFreshness => "no-freshness",
+        }
+    }
+}
+
+impl fmt::Display for NotStored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Decides whether the response of an exchange may be stored, and makes what is to be stored of it.
+///
+/// `rule` is the package rule that recognised the target, if any: it makes a complete 200 fresh for ever,
+/// unless the response forbids to store or to reuse it.
+///
+/// # Errors
+/// The reason, when it may not.
+pub fn storability(
+    settings: &PolicySettings,
+    exchange: &Exchange<'_>,
+    rule: Option<&Rule>,
+) -> Result<StoredResponse, NotStored> {
+    let request = RequestFacts::of(exchange.method, exchange.request);
+    match request.method {
+        MethodClass::Get if request.has_body => return Err(NotStored::RequestBody),
+        MethodClass::Get | MethodClass::Post => {}
+        MethodClass::Head | MethodClass::OtherSafe | MethodClass::OtherUnsafe => {
+            return Err(NotStored::Method);
+        }
+    }
+    is_final(exchange.status)?;
+    if !exchange.framing_sound {
+        return Err(NotStored::Framing);
+    }
+    let freshness = Freshness::of(settings, exchange.status, exchange.response, exchange.response_time);
+    permitted(&request, &freshness, exchange.status)?;
+    if request.method == MethodClass::Post && !answers_later_gets(exchange, &freshness) {
+        return Err(NotStored::Method);
+    }
+    let nominated = Nominated::of(exchange.request, exchange.response).ok_or(NotStored::VaryStar)?;
+    let stored = Ingredients {
+        status: exchange.status,
+        fields: exchange.response,
+        freshness: &freshness,
+        nominated,
+        request_time: exchange.request_time,
+        response_time: exchange.response_time,
+        rule: rule.filter(|_| request.method == MethodClass::Get).map(|rule| rule.id),
+    }
+    .assemble();
+    shareable(&stored)?;
+    if is_of_use(&stored, &freshness) { Ok(stored) } else { Err(NotStored::NoFreshness) }
+}
+
+/// RFC 9111, 3: a final status, and a whole representation. A 304, 412 or 416 answers the conditions of one
+/// request, a 401 or 407 its credentials.
+fn is_final(status: StatusCode) -> Result<(), NotStored> {
+    match status.as_u16() {
+        206 => Err(NotStored::Partial),
+        304 | 401 | 407 | 412 | 416 => Err(NotStored::Status),
+        200..=599 => Ok(()),
+        _ => Err(NotStored::Status),
+    }
+}
+
+/// What the directives of both sides permit (RFC 9111, 3 and 3.5).
+pub(crate) fn permitted(
+    request: &RequestFacts,
+    freshness: &Freshness,
+    status: StatusCode,
+) -> Result<(), NotStored> {
+    let directives = &freshness.directives;
+    if request.directives.no_store {
+        return Err(NotStored::RequestNoStore);
+    }
+    if directives.must_understand {
+        // A cache that knows the directive and the status ignores no-store beside it (RFC 9111, 5.2.2.3).
+        if !is_understood(status) {
+            return Err(NotStored::MustUnderstand);
+        }
+    } else if directives.no_store {
+        return Err(NotStored::NoStore);
+    }
+    if directives.private == Restriction::Whole {
+        return Err(NotStored::Private);
+    }
+    let shared = directives.public || directives.must_revalidate || directives.s_maxage.value().is_some();
+    if request.authorized && !shared {
+        return Err(NotStored::Authorization);
+    }
+    Ok(())
+}
+
+/// A cookie is replayed to others only where the origin said for how long; a package rule has dropped it
+/// already.
+pub(crate) fn shareable(stored: &StoredResponse) -> Result<(), NotStored> {
+    if stored.fields().contains("set-cookie") && !stored.facts().source().is_explicit() {
+        return Err(NotStored::SetCookie);
+    }
+    Ok(())
+}
+
+/// The final statuses of RFC 9110, whose caching requirements are built here; 206 and 304 never get this far.
+fn is_understood(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        200..=205
+            | 300..=303
+            | 305
+            | 307
+            | 308
+            | 400
+            | 402..=406
+            | 408..=411
+            | 413..=415
+            | 417
+            | 421
+            | 422
+            | 426
+            | 500..=505
+    )
+}
+
+/// RFC 9110, 9.3.3: a 200 to a POST is what a GET of the target would give if it says so itself.
+fn answers_later_gets(exchange: &Exchange<'_>, freshness: &Freshness) -> bool {
+    exchange.status == StatusCode::OK
+        && freshness.source.is_explicit()
+        && exchange
+            .response
+            .first("content-location")
+            .and_then(|location| exchange.target.resolve(location))
+            .is_some_and(|location| location == *exchange.target)
+}
+
+/// Whether a stored response could ever answer: it is fresh, or may be served stale for a while, or can be
+/// validated. Without explicit freshness the status must allow storing by itself (RFC 9111, 3).
+fn is_of_use(stored: &StoredResponse, freshness: &Freshness) -> bool {
+    let facts: &ReuseFacts = stored.facts();
+    let allowed = facts.source != FreshnessSource::Absent
+        || freshness.directives.public
+        || is_heuristically_cacheable(stored.status());
+    let grace = facts.stale_while_revalidate.max(facts.stale_if_error).filter(|_| !facts.never_stale);
+    let usable_until = facts.lifetime.as_millis().saturating_add(grace.unwrap_or_default().as_millis());
+    allowed && (usable_until > facts.initial_age && !facts.no_cache || facts.has_validator())
+}

@@ -1,0 +1,199 @@
+//! A stored response as policy sees it: its head, what Vary nominated, its times, and the facts drawn from
+//! them.
+//!
+//! The body is no part of it. The fields are end-to-end ones only, without Age: a hit writes them as they are
+//! and adds one Age of its own (RFC 9111, 4.2.3 and 5.1). Date and Expires stay as the origin sent them; a
+//! response without a valid Date has the time of receipt instead (RFC 9110, 6.6.1).
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::age::{CurrentAge, corrected_initial_age};
+use crate::cache_control::Restriction;
+use crate::facts::ReuseFacts;
+use crate::fields::{Fields, remove_hop_by_hop};
+use crate::freshness::{Freshness, FreshnessLifetime, FreshnessSource};
+use crate::packages::RuleId;
+use crate::time::{HttpDate, Timestamp};
+use crate::validator::EntityTag;
+use crate::vary::Nominated;
+
+/// A response that may be stored, or was.
+#[derive(Clone, PartialEq, Debug)]
+pub struct StoredResponse {
+    parts: StoredParts,
+}
+
+/// What a [`StoredResponse`] consists of, for the encoder of records.
+#[derive(Clone, PartialEq, Debug)]
+pub struct StoredParts {
+    /// The status.
+    pub status: StatusCode,
+    /// The end-to-end fields, without Age.
+    pub fields: Fields,
+    /// The request fields that Vary nominates.
+    pub nominated: Nominated,
+    /// When the request was sent to the origin.
+    pub request_time: Timestamp,
+    /// When the head of the response came.
+    pub response_time: Timestamp,
+    /// What reuse needs to know.
+    pub facts: ReuseFacts,
+}
+
+/// How far ahead of the clock a response may have been received before its age counts as unknown. A clock
+/// that is set back further would otherwise keep a response fresh until it has caught up.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+
+impl StoredResponse {
+    /// Puts a response together from its parts, which [`StoredResponse::parts`] gave.
+    pub const fn from_parts(parts: StoredParts) -> Self {
+        Self { parts }
+    }
+
+    /// The parts.
+    pub const fn parts(&self) -> &StoredParts {
+        &self.parts
+    }
+
+    /// Takes the response apart.
+    pub fn into_parts(self) -> StoredParts {
+        self.parts
+    }
+
+    /// The status.
+    pub const fn status(&self) -> StatusCode {
+        self.parts.status
+    }
+
+    /// The end-to-end fields, without Age.
+    pub const fn fields(&self) -> &Fields {
+        &self.parts.fields
+    }
+
+    /// The request fields that Vary nominates.
+    pub const fn nominated(&self) -> &Nominated {
+        &self.parts.nominated
+    }
+
+    /// When the request was sent to the origin.
+    pub const fn request_time(&self) -> Timestamp {
+        self.parts.request_time
+    }
+
+    /// When the head of the response came.
+    pub const fn response_time(&self) -> Timestamp {
+        self.parts.response_time
+    }
+
+    /// What reuse needs to know.
+    pub const fn facts(&self) -> &ReuseFacts {
+        &self.parts.facts
+    }
+
+    /// Date, or the time of receipt in its place.
+    pub const fn date(&self) -> Timestamp {
+        self.parts.facts.date
+    }
+
+    /// The current age (RFC 9111, 4.2.3). A clock that stepped back counts as no time in the store.
+    pub fn current_age(&self, now: Timestamp) -> CurrentAge {
+        let resident_time = now.millis_since(self.parts.response_time);
+        CurrentAge::from_millis(self.parts.facts.initial_age.saturating_add(resident_time))
+    }
+
+    /// Whether the freshness lifetime is greater than the current age (RFC 9111, 4.2). Never for a response
+    /// that seems to come from the future.
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        self.parts.facts.lifetime.as_millis() > self.current_age(now).as_millis()
+            && !self.is_from_the_future(now)
+    }
+
+    pub(crate) fn is_from_the_future(&self, now: Timestamp) -> bool {
+        self.parts.response_time.saturating_since(now) > CLOCK_TOLERANCE
+    }
+
+    pub(crate) fn entity_tag(&self) -> Option<EntityTag<'_>> {
+        self.parts.fields.first("etag").and_then(EntityTag::new)
+    }
+}
+
+/// What a stored response is made from.
+pub(crate) struct Ingredients<'a> {
+    pub(crate) status: StatusCode,
+    /// The fields as received, or as merged by a validation.
+    pub(crate) fields: &'a Fields,
+    pub(crate) freshness: &'a Freshness,
+    pub(crate) nominated: Nominated,
+    pub(crate) request_time: Timestamp,
+    pub(crate) response_time: Timestamp,
+    pub(crate) rule: Option<RuleId>,
+}
+
+impl Ingredients<'_> {
+    pub(crate) fn assemble(self) -> StoredResponse {
+        let Freshness { directives, date, last_modified, .. } = self.freshness;
+        let initial_age = corrected_initial_age(self.fields, *date, self.request_time, self.response_time);
+        let no_cache = directives.no_cache == Restriction::Whole;
+        // A package rule never weakens no-cache.
+        let rule = self.rule.filter(|_| self.status == StatusCode::OK && !no_cache);
+        let (source, lifetime) = match rule {
+            Some(_) => (FreshnessSource::Package, FreshnessLifetime::FOR_EVER),
+            None => (self.freshness.source, self.freshness.lifetime),
+        };
+        let facts = ReuseFacts {
+            lifetime,
+            source,
+            initial_age,
+            date: date.unwrap_or(self.response_time),
+            last_modified: *last_modified,
+            stale_while_revalidate: directives.stale_while_revalidate.value(),
+            stale_if_error: directives.stale_if_error.value(),
+            rule,
+            no_cache,
+            never_stale: directives.must_revalidate
+                || directives.proxy_revalidate
+                || directives.s_maxage.is_present(),
+            has_etag: self.fields.first("etag").and_then(EntityTag::new).is_some(),
+            immutable: directives.immutable,
+            targeted: self.freshness.targeted,
+            success: self.status.is_success(),
+        };
+        let fields = self.stored_fields(rule);
+        StoredResponse::from_parts(StoredParts {
+            status: self.status,
+            fields,
+            nominated: self.nominated,
+            request_time: self.request_time,
+            response_time: self.response_time,
+            facts,
+        })
+    }
+
+    fn stored_fields(&self, rule: Option<RuleId>) -> Fields {
+        let mut fields = self.fields.clone();
+        remove_hop_by_hop(&mut fields);
+        let directives = &self.freshness.directives;
+        let restricted = |name: &str, restriction: &Restriction| match restriction {
+            Restriction::Fields(names) => names.iter().any(|listed| name.eq_ignore_ascii_case(listed)),
+            Restriction::Absent | Restriction::Whole => false,
+        };
+        fields.retain(|name, _| {
+            let is = |known: &str| name.eq_ignore_ascii_case(known);
+            // A 204 has no content and must not say how much (RFC 9110, 8.6). A cookie beside a package
+            // belongs to the client that fetched it.
+            !(is("age")
+                || is("content-length") && self.status == StatusCode::NO_CONTENT
+                || is("set-cookie") && rule.is_some()
+                || restricted(name, &directives.no_cache)
+                || restricted(name, &directives.private))
+        });
+        if self.freshness.date.is_none() {
+            let received = HttpDate(self.response_time).to_string();
+            // A printed date is always a valid value.
+            let _ = fields.set("Date", received.as_bytes());
+        }
+        fields
+    }
+}

@@ -1,0 +1,260 @@
+//! What a running proxy is told: validated settings, each with its default.
+//!
+//! Nothing here is read from a file, an argument or the environment; that is the binary's work.
+//! Every limit on what a peer can make grow has its name here and a row in the README.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use larder_policy::{PolicySettings, TargetUri};
+
+/// Everything that [`Server::start`](crate::Server::start) needs besides the store and the clock.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen, and as what. At least one.
+    pub listeners: Vec<Listener>,
+    /// Worker threads, each with a runtime of its own. Default: the number of processors.
+    pub workers: usize,
+    /// Who may ask, and where a request may lead.
+    pub access: Access,
+    /// Bounds on what peers may use.
+    pub limits: Limits,
+    /// How connections to the next hop are made.
+    pub upstream: Upstream,
+    /// The readings of the caching rules.
+    pub policy: PolicySettings,
+    /// Whether the built-in package rules apply. Default: yes.
+    pub packages: bool,
+    /// The access log. Default: none.
+    pub access_log: Option<AccessLogSettings>,
+    /// The admin API over TCP. Default: none.
+    pub admin: Option<Admin>,
+    /// The path of the control socket. Default: none; the binary puts it into the cache directory.
+    pub control_socket: Option<PathBuf>,
+    /// The name in `Via`, `Cache-Status` and `Proxy-Status`. Default: `larder`.
+    pub name: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listeners: vec![Listener { address: SocketAddr::from(([127, 0, 0, 1], 3128)), kind: ListenerKind::Forward }],
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            access: Access::default(),
+            limits: Limits::default(),
+            upstream: Upstream::default(),
+            policy: PolicySettings::default(),
+            packages: true,
+            access_log: None,
+            admin: None,
+            control_socket: None,
+            name: "larder".to_owned(),
+        }
+    }
+}
+
+/// One address the proxy listens on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Address and port; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// What the listener is for.
+    pub kind: ListenerKind,
+}
+
+/// What a listener is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenerKind {
+    /// A forward proxy: absolute-form requests and CONNECT.
+    Forward,
+    /// A reverse proxy before one origin. The URI's path must be `/`.
+    Reverse {
+        /// The origin that all requests go to.
+        origin: TargetUri,
+    },
+}
+
+/// Who may ask, and where a request may lead.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// Clients allowed besides loopback, which always is. Default: none.
+    pub allow_clients: Vec<IpNet>,
+    /// Destinations that are reachable although their addresses are denied by default. Default: none.
+    pub allow_destinations: Vec<Destination>,
+    /// Whether private ranges (10/8, 172.16/12, 192.168/16, 100.64/10, fc00::/7) may be reached.
+    /// Default: yes, as an office has an intranet.
+    pub private_destinations: bool,
+    /// Ports that CONNECT may reach. Default: 443.
+    pub connect_ports: Vec<u16>,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            allow_clients: Vec::new(),
+            allow_destinations: Vec::new(),
+            private_destinations: true,
+            connect_ports: vec![443],
+        }
+    }
+}
+
+/// A destination allowed by name although its address is denied by default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// Every address in this network.
+    Network(IpNet),
+    /// This host, written as in the request (lower case), on this port or on every port.
+    Host {
+        /// The host name or address literal, lower case, IPv6 in brackets.
+        host: String,
+        /// The only port; none means every port.
+        port: Option<u16>,
+    },
+}
+
+impl Destination {
+    /// Whether it names this host and port, or contains this address.
+    pub(crate) fn allows(&self, host: &str, port: u16, address: IpAddr) -> bool {
+        match self {
+            Self::Network(network) => network.contains(&address),
+            Self::Host { host: named, port: only } => named == host && only.is_none_or(|only| only == port),
+        }
+    }
+}
+
+/// Bounds on what peers may use. Durations are wall time of one wait, not of a whole transfer.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes in the head of a request or response. Default: 64 KiB.
+    pub head_bytes: usize,
+    /// Field lines in a head. Default: 100.
+    pub head_fields: usize,
+    /// Client connections in all. Default: 8192.
+    pub connections: usize,
+    /// Connections of one client address. Default: 1024.
+    pub connections_per_client: usize,
+    /// From the first byte of a request's head to its last. Default: 30 s.
+    pub head_timeout: Duration,
+    /// An idle client connection waits this long for its next request. Default: 60 s.
+    pub keep_alive_timeout: Duration,
+    /// The longest wait for the next bytes of a request's body. Default: 60 s.
+    pub request_body_timeout: Duration,
+    /// The longest wait for a client to take the next bytes. Default: 60 s.
+    pub client_write_timeout: Duration,
+    /// Resolving a name and connecting to one of its addresses, TLS included. Default: 10 s.
+    pub connect_timeout: Duration,
+    /// From the end of the request to the head of the final response. Default: 60 s.
+    pub first_byte_timeout: Duration,
+    /// The longest wait for the next bytes of an origin's body. Default: 60 s.
+    pub origin_body_timeout: Duration,
+    /// An idle connection to an origin is kept this long. Default: 30 s.
+    pub pool_idle_timeout: Duration,
+    /// Idle connections kept per origin and worker. Default: 32.
+    pub pool_idle_connections: usize,
+    /// Interim (1xx) responses to one request. Default: 16.
+    pub interim_responses: usize,
+    /// Requests that wait for one fetch of one key; more go on by themselves. Default: 4096.
+    pub waiters_per_key: usize,
+    /// How long a request waits for the head of another's fetch before it goes on by itself. Default: 30 s.
+    pub waiter_timeout: Duration,
+    /// How long a key whose answer could not be stored is fetched without waiting for others. Default: 5 s.
+    pub uncacheable_mark: Duration,
+    /// Bytes of an unread request body that are read and dropped to keep a connection. Default: 64 KiB.
+    pub drain_bytes: u64,
+    /// Both directions of a tunnel silent for this long end it. Default: 10 min.
+    pub tunnel_idle_timeout: Duration,
+    /// On a graceful stop, requests and tunnels get this long to end. Default: 30 s.
+    pub drain_timeout: Duration,
+    /// A body whose last reader left is still fetched to its end if no more than this is missing. Default: 64 MiB.
+    pub finish_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes: 64 * 1024,
+            head_fields: 100,
+            connections: 8192,
+            connections_per_client: 1024,
+            head_timeout: Duration::from_secs(30),
+            keep_alive_timeout: Duration::from_secs(60),
+            request_body_timeout: Duration::from_secs(60),
+            client_write_timeout: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(10),
+            first_byte_timeout: Duration::from_secs(60),
+            origin_body_timeout: Duration::from_secs(60),
+            pool_idle_timeout: Duration::from_secs(30),
+            pool_idle_connections: 32,
+            interim_responses: 16,
+            waiters_per_key: 4096,
+            waiter_timeout: Duration::from_secs(30),
+            uncacheable_mark: Duration::from_secs(5),
+            drain_bytes: 64 * 1024,
+            tunnel_idle_timeout: Duration::from_secs(600),
+            drain_timeout: Duration::from_secs(30),
+            finish_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// How connections to the next hop are made.
+#[derive(Debug, Clone, Default)]
+pub struct Upstream {
+    /// PEM files whose certificates are trusted besides the system's roots. Default: none.
+    pub ca_files: Vec<PathBuf>,
+    /// An HTTP proxy that all requests and tunnels go through. Default: none.
+    pub parent: Option<Parent>,
+}
+
+/// The next proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parent {
+    /// Host name or address literal, lower case, IPv6 in brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// Where the access log goes and how its lines look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLogSettings {
+    /// The file, or standard output.
+    pub target: AccessLogTarget,
+    /// The format. Default: Squid's native one.
+    pub format: AccessLogFormat,
+}
+
+/// Where the access log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessLogTarget {
+    /// Standard output.
+    Stdout,
+    /// A file, appended to; opened anew on SIGUSR1.
+    File(PathBuf),
+}
+
+/// How lines of the access log look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccessLogFormat {
+    /// Squid's native format.
+    #[default]
+    Squid,
+    /// The Common Log Format.
+    Common,
+    /// The Combined Log Format.
+    Combined,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The admin API over TCP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// The bearer token for whatever changes state; without one nothing can be changed over TCP.
+    pub token: Option<String>,
+}

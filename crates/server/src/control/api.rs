@@ -1,0 +1,299 @@
+//! Requests of the control API to answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Body;
+use larder_policy::{CacheKey, TargetUri};
+use larder_storage::{Filter, Repair};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
+
+use super::guard::Guard;
+use super::messages::{Failure, Purge, Removed, Verified, Verify};
+use super::server::Services;
+use crate::metrics;
+
+/// Bytes in a request's body.
+const BODY_BYTES: usize = 64 * 1024;
+
+/// From the end of a request's head to the end of its body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+const LIST: &str = "\
+larder's control API
+
+GET  /health   {\"status\":\"ok\"} while the proxy runs
+GET  /metrics  counters and gauges for Prometheus
+GET  /stats    the figures of `larder stats`, as JSON
+POST /purge    {\"url\": URL} or {\"host\": HOST} or {\"tag\": TAG} or {\"all\": true}: removes stored responses
+POST /verify   {\"repair\": true or false}: compares every stored body with its digest
+
+Over TCP, POST needs `Authorization: Bearer TOKEN`.
+";
+
+/// What the API works on.
+pub(super) struct Api {
+    services: Services,
+    /// Held by the verification that runs: a second one would read the same disk at half the speed.
+    verifying: Arc<Mutex<()>>,
+}
+
+/// The way a request came in.
+#[derive(Debug)]
+pub(super) enum Door {
+    /// The control socket, which only the proxy's user can open.
+    Socket,
+    /// TCP, which anybody may have reached.
+    Tcp(Guard),
+}
+
+/// An answer that is not a success.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) message: String,
+    /// A field that belongs to the status.
+    field: Option<(http::HeaderName, &'static str)>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), field: None }
+    }
+
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    pub(super) fn forbidden(message: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, message)
+    }
+
+    pub(super) fn misdirected(message: &str) -> Self {
+        Self::new(StatusCode::MISDIRECTED_REQUEST, message)
+    }
+
+    pub(super) fn unauthorized(message: &str) -> Self {
+        Self { field: Some((WWW_AUTHENTICATE, "Bearer")), ..Self::new(StatusCode::UNAUTHORIZED, message) }
+    }
+
+    fn not_allowed(allow: &'static str) -> Self {
+        let message = format!("use {allow}");
+        Self { field: Some((ALLOW, allow)), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, message) }
+    }
+}
+
+type Answer = Response<Full<Bytes>>;
+
+#[derive(Debug, Clone, Copy)]
+enum Route {
+    List,
+    Health,
+    Metrics,
+    Stats,
+    Purge,
+    Verify,
+}
+
+impl Route {
+    /// The route of a request, if its method fits.
+    fn of(method: &Method, path: &str) -> Result<Self, Refusal> {
+        let (route, changes) = match path {
+            "/" => (Self::List, false),
+            "/health" => (Self::Health, false),
+            "/metrics" => (Self::Metrics, false),
+            "/stats" => (Self::Stats, false),
+            "/purge" => (Self::Purge, true),
+            "/verify" => (Self::Verify, true),
+            _ => return Err(Refusal::new(StatusCode::NOT_FOUND, "there is no such page; GET / lists all")),
+        };
+        match *method {
+            Method::POST if changes => Ok(route),
+            Method::GET | Method::HEAD if !changes => Ok(route),
+            _ => Err(Refusal::not_allowed(if changes { "POST" } else { "GET, HEAD" })),
+        }
+    }
+
+    fn changes_state(self) -> bool {
+        matches!(self, Self::Purge | Self::Verify)
+    }
+}
+
+impl Api {
+    pub(super) fn new(services: Services) -> Self {
+        Self { services, verifying: Arc::default() }
+    }
+
+    /// The answer to a request, whatever it is.
+    pub(super) async fn answer<B>(&self, door: &Door, request: Request<B>) -> Answer
+    where
+        B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+    {
+        let mut answer = self.respond(door, request).await.unwrap_or_else(|refusal| {
+            let mut answer = json(&Failure { error: refusal.message });
+            *answer.status_mut() = refusal.status;
+            if let Some((name, value)) = refusal.field {
+                answer.headers_mut().insert(name, HeaderValue::from_static(value));
+            }
+            answer
+        });
+        let fields = answer.headers_mut();
+        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        answer
+    }
+
+    async fn respond<B>(&self, door: &Door, request: Request<B>) -> Result<Answer, Refusal>
+    where
+        B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+    {
+        if let Door::Tcp(guard) = door {
+            guard.admit(&request)?;
+        }
+        let route = Route::of(request.method(), request.uri().path())?;
+        if let Door::Tcp(guard) = door
+            && route.changes_state()
+        {
+            guard.admit_change(&request)?;
+        }
+        match route {
+            Route::List => Ok(text("text/plain; charset=utf-8", LIST.to_owned())),
+            Route::Health => Ok(text("application/json", r#"{"status":"ok"}"#.to_owned())),
+            Route::Metrics => {
+                let store = self.services.store.stats().into();
+                Ok(text(metrics::CONTENT_TYPE, self.services.metrics.render(Some(&store))))
+            }
+            Route::Stats => {
+                let store = self.services.store.stats().into();
+                Ok(json(&self.services.metrics.figures(self.services.clock.now(), Some(store))))
+            }
+            Route::Purge => Ok(json(&self.purge(message(request).await?).await?)),
+            Route::Verify => Ok(json(&self.verify(message(request).await?).await?)),
+        }
+    }
+
+    async fn purge(&self, what: Purge) -> Result<Removed, Refusal> {
+        let filter = match what {
+            Purge::Url(url) => {
+                let unusable = |error| Refusal::bad_request(format!("not the URL of a request: {error}"));
+                Filter::Url(CacheKey::of(&TargetUri::parse(url.as_bytes()).map_err(unusable)?))
+            }
+            Purge::Host(host) => Filter::Host(host),
+            Purge::Tag(tag) => Filter::Tag(tag),
+            Purge::All(true) => Filter::All,
+            Purge::All(false) => return Err(Refusal::bad_request("`all` must be true")),
+        };
+        let store = self.services.store.clone();
+        let removed = finished(async move { store.remove_where(filter).await }).await?;
+        Ok(Removed { removed })
+    }
+
+    async fn verify(&self, how: Verify) -> Result<Verified, Refusal> {
+        let Ok(running) = Arc::clone(&self.verifying).try_lock_owned() else {
+            return Err(Refusal::new(StatusCode::CONFLICT, "a verification is already running"));
+        };
+        let store = self.services.store.clone();
+        let repair = if how.repair { Repair::Yes } else { Repair::No };
+        let report = finished(async move {
+            let report = store.verify(repair).await;
+            drop(running);
+            report
+        });
+        Ok(report.await?.into())
+    }
+}
+
+/// The result of a change of the store, which goes on when the client that asked for it leaves.
+async fn finished<T, E>(change: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, Refusal>
+where
+    T: Send + 'static,
+    E: std::error::Error + Send + 'static,
+{
+    let failed = |message| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message);
+    match tokio::spawn(change).await {
+        Ok(Ok(result)) => Ok(result),
+        Ok(Err(error)) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the store failed a change that was asked for"
+            );
+            Err(failed(format!("the store failed: {error}")))
+        }
+        Err(_) => {
+            Err(failed("the proxy is stopping, or has a fault that its log tells more about".to_owned()))
+        }
+    }
+}
+
+/// What a request's body says. An empty body is an empty object.
+async fn message<T: DeserializeOwned, B>(request: Request<B>) -> Result<T, Refusal>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+{
+    let body = request.into_body();
+    let too_large = || Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, format!("more than {BODY_BYTES} bytes"));
+    // Told from the announced length, before a client starts to send.
+    if body.size_hint().lower() > BODY_BYTES as u64 {
+        return Err(too_large());
+    }
+    let collected =
+        tokio::time::timeout(BODY_TIMEOUT, std::pin::pin!(Limited::new(body, BODY_BYTES)).collect()).await;
+    let bytes = match collected {
+        Err(_) => return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
+        Ok(Err(_)) => return Err(Refusal::bad_request("the body broke off")),
+        Ok(Ok(collected)) => collected.to_bytes(),
+    };
+    let bytes = if bytes.is_empty() { Bytes::from_static(b"{}") } else { bytes };
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Refusal::bad_request(format!("not a valid request: {error}")))
+}
+
+fn text(media_type: &'static str, content: String) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(content)));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    answer
+}
+
+fn json(value: &impl Serialize) -> Answer {
+    match serde_json::to_string(value) {
+        Ok(content) => text("application/json", content),
+        // Only maps with keys that are no text could fail, and there are none.
+        Err(_) => {
+            let mut answer = text("application/json", r#"{"error":"the answer has no JSON"}"#.to_owned());
+            *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            answer
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_policy::Timestamp;
+    use larder_storage::{Options, Store};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::metrics::Metrics;
+
+    #[tokio::test]
+    async fn one_verification_runs_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Options::new(dir.path())).unwrap();
+        let metrics = Arc::new(Metrics::new(Timestamp::from_secs(0)));
+        let api = Api::new(Services { metrics, store, clock: Clock::manual(Timestamp::from_secs(0)) });
+        let running = Arc::clone(&api.verifying).try_lock_owned().unwrap();
+        let verify = || Request::post("/verify").body(Full::<Bytes>::default()).unwrap();
+        assert_eq!(api.answer(&Door::Socket, verify()).await.status(), StatusCode::CONFLICT);
+        drop(running);
+        assert_eq!(api.answer(&Door::Socket, verify()).await.status(), StatusCode::OK);
+    }
+}

@@ -1,0 +1,32 @@
+//! The control API: health, metrics, figures, purging and verifying, for the operator alone.
+//!
+//! It is served on a Unix socket that only the proxy's user can open, and over TCP where `admin` is
+//! set, where a change needs the configured token. It has listeners of its own and cannot be reached
+//! through the proxy's ports, whose access rules know the addresses.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `GET /` | this list, as text |
+//! | `GET /health` | `{"status":"ok"}` while the proxy runs |
+//! | `GET /metrics` | Prometheus text |
+//! | `GET /stats` | [`Figures`](crate::Figures) |
+//! | `POST /purge` | [`Purge`] to [`Removed`] |
+//! | `POST /verify` | [`Verify`] to [`Verified`] |
+//!
+//! Everything runs on one thread, `larder-control`, with a runtime of its own: a scrape or a purge takes
+//! no time from the workers. Every connection carries one request and has a deadline in each phase, and
+//! the connections of each listener are bounded, so that idle TCP clients cannot shut the socket out.
+
+mod api;
+mod client;
+mod guard;
+mod messages;
+mod server;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+pub use client::{Client, ClientError};
+pub use messages::{Purge, Removed, Verified, Verify};
+pub(crate) use server::{Handle, start};
+pub use socket::socket_path;

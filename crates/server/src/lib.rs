@@ -1,0 +1,38 @@
+//! The proxy itself: sockets, HTTP/1.1, access, the request pipeline, origins and tunnels.
+//!
+//! It asks `larder-policy` what may be done and `larder-storage` for what is kept, and does it. It reads no
+//! files of configuration and no arguments: a validated [`Config`] comes in, a running [`Server`] goes out.
+
+mod access;
+mod access_log;
+mod body;
+mod clock;
+mod collapse;
+pub mod config;
+mod connection;
+pub mod control;
+mod error;
+mod fetch;
+mod http1;
+mod listener;
+mod metrics;
+mod origin;
+mod pages;
+mod pipeline;
+#[doc(hidden)]
+pub mod probe;
+mod request;
+mod respond;
+mod server;
+mod transaction;
+mod tunnel;
+
+pub use access::is_open_to_all;
+pub use clock::Clock;
+pub use config::Config;
+pub use error::StartError;
+pub use metrics::{ConnectionFigures, Figures, StoreFigures};
+pub use server::Server;
+
+#[cfg(fuzzing)]
+pub use http1::fuzzing;

@@ -1,0 +1,228 @@
+//! Sockets that listen: binding, accepting, limits on connections, and the end of a worker.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::access::canonical;
+use crate::config::{Limits, Listener};
+use crate::connection::Connection;
+use crate::error::StartError;
+use crate::origin::Pool;
+use crate::server::{ListenerContext, Phase, Worker};
+
+/// Connections that the system keeps until they are accepted.
+const BACKLOG: i32 = 4096;
+/// After a failed accept (no file descriptors left) the worker waits this long before it tries again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often idle connections to origins are looked through.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A listening socket that all workers share.
+pub(crate) struct Bound {
+    socket: std::net::TcpListener,
+    pub(crate) context: Arc<ListenerContext>,
+}
+
+impl Bound {
+    /// The same socket for one more worker. Whoever is idle accepts.
+    pub(crate) fn share(&self) -> Result<Self, StartError> {
+        let socket = self.socket.try_clone().map_err(StartError::Worker)?;
+        Ok(Self { socket, context: Arc::clone(&self.context) })
+    }
+}
+
+/// Binds all listeners, or none.
+pub(crate) fn bind(listeners: &[Listener]) -> Result<Vec<Bound>, StartError> {
+    listeners
+        .iter()
+        .map(|listener| {
+            let failed = |source| StartError::Listen { address: listener.address, source };
+            let socket = listen(listener.address).map_err(failed)?;
+            let address = socket.local_addr().map_err(failed)?;
+            Ok(Bound { socket, context: Arc::new(ListenerContext { kind: listener.kind.clone(), address }) })
+        })
+        .collect()
+}
+
+fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() && !address.ip().is_unspecified() {
+        socket.set_only_v6(true)?;
+    }
+    // A restart must not wait for connections of the process before; a port that is listened on stays busy all the same.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// One worker, from its start until all its work has ended.
+pub(crate) async fn run(
+    worker: Arc<Worker>,
+    listeners: Vec<Bound>,
+    pool: Arc<Pool>,
+    mut phase: watch::Receiver<Phase>,
+    drain: watch::Sender<bool>,
+) {
+    let mut accepting = tokio::task::JoinSet::new();
+    for bound in listeners {
+        match TcpListener::from_std(bound.socket) {
+            Ok(socket) => {
+                accepting.spawn(accept(Arc::clone(&worker), socket, bound.context));
+            }
+            Err(error) => tracing::error!(address = %bound.context.address, "cannot listen: {error}"),
+        }
+    }
+    let housekeeping = tokio::spawn(async move {
+        loop {
+            sleep(PRUNE_INTERVAL).await;
+            pool.prune();
+        }
+    });
+    let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
+    accepting.shutdown().await;
+    drain.send_replace(true);
+    if *phase.borrow() == Phase::Draining {
+        let all = timeout(worker.proxy.config.limits.drain_timeout, worker.tasks.all_ended());
+        tokio::select! {
+            all = all => if all.is_err() {
+                tracing::warn!("cut what had not ended within the drain timeout");
+            },
+            _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
+        }
+    }
+    housekeeping.abort();
+}
+
+async fn accept(worker: Arc<Worker>, socket: TcpListener, context: Arc<ListenerContext>) {
+    let connections = Arc::clone(&worker.proxy.connections);
+    loop {
+        let Ok(permit) = Arc::clone(&connections.all).acquire_owned().await else { return };
+        let (stream, client) = match socket.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                drop(permit);
+                if !is_of_one_connection(&error) {
+                    tracing::warn!("cannot accept a connection: {error}");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+                continue;
+            }
+        };
+        let Some(place) = connections.place(client.ip(), permit) else {
+            worker.proxy.metrics.count_refused_connection();
+            continue;
+        };
+        tokio::spawn(serve(Arc::clone(&worker), stream, client, Arc::clone(&context), place));
+    }
+}
+
+/// Whether an error of accept speaks of the one connection that was to be accepted, not of the process.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+async fn serve(worker: Arc<Worker>, stream: TcpStream, client: SocketAddr, context: Arc<ListenerContext>, place: Place) {
+    let _task = worker.tasks.guard();
+    let _entered = worker.proxy.metrics.client_connections.enter();
+    // Answers are gathered before they are written, so that nothing is won by waiting for more.
+    let _ = stream.set_nodelay(true);
+    let (read, write) = stream.into_split();
+    Connection::new(worker, context, client, read, write).serve().await;
+    drop(place);
+}
+
+/// How many connections there may be, in all and of one client.
+pub(crate) struct ConnectionLimits {
+    all: Arc<Semaphore>,
+    per_client: usize,
+    clients: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl ConnectionLimits {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))),
+            per_client: limits.connections_per_client,
+            clients: Mutex::default(),
+        }
+    }
+
+    fn place(self: &Arc<Self>, client: IpAddr, permit: OwnedSemaphorePermit) -> Option<Place> {
+        let client = canonical(client);
+        let mut clients = self.lock();
+        let taken = clients.entry(client).or_insert(0);
+        if *taken >= self.per_client {
+            return None;
+        }
+        *taken += 1;
+        Some(Place { limits: Arc::clone(self), client, _permit: permit })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One connection's place within the limits.
+struct Place {
+    limits: Arc<ConnectionLimits>,
+    client: IpAddr,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut clients = self.limits.lock();
+        if let Some(taken) = clients.get_mut(&self.client) {
+            *taken -= 1;
+            if *taken == 0 {
+                clients.remove(&self.client);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_has_its_share_of_places() {
+        let limits = Arc::new(ConnectionLimits::new(&Limits { connections: 3, connections_per_client: 2, ..Limits::default() }));
+        let place = |client: &str| {
+            let permit = Arc::clone(&limits.all).try_acquire_owned().ok()?;
+            limits.place(client.parse().unwrap(), permit)
+        };
+        let first = place("192.0.2.1");
+        let second = place("::ffff:192.0.2.1");
+        assert!(first.is_some() && second.is_some());
+        assert!(place("192.0.2.1").is_none(), "its share is taken");
+        let third = place("192.0.2.2");
+        assert!(third.is_some() && place("192.0.2.3").is_none(), "all places are taken");
+        drop((first, second, third));
+        assert!(place("192.0.2.1").is_some());
+        assert!(limits.lock().len() <= 1);
+    }
+
+    #[test]
+    fn a_busy_port_is_an_error_that_names_it() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let listener = Listener { address, kind: crate::config::ListenerKind::Forward };
+        let error = bind(&[listener]).map(|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot listen on {address}"));
+    }
+}

@@ -1,0 +1,280 @@
+//! A running proxy: what its workers share, how it starts and how it stops.
+//!
+//! Each worker is a thread with a runtime of its own, and the connections it accepts stay with it, to their origins
+//! too. Workers share the store, the table of fetches under way, the rules and the counters, and nothing else.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use larder_policy::Timestamp;
+use larder_storage::Store;
+use tokio::sync::{Notify, watch};
+
+use crate::access::{AccessRules, is_open_to_all};
+use crate::access_log::AccessLog;
+use crate::clock::Clock;
+use crate::collapse::Flights;
+use crate::config::{Config, Destination, Limits, ListenerKind};
+use crate::control;
+use crate::error::StartError;
+use crate::listener::{self, Bound, ConnectionLimits};
+use crate::metrics::Metrics;
+use crate::origin::{Connector, OriginTls, Origins, Pool};
+use crate::respond::{Names, OwnAnswers};
+
+/// A running proxy. Dropped without [`drain`](Self::drain), it stops at once.
+pub struct Server {
+    proxy: Arc<Proxy>,
+    addresses: Vec<SocketAddr>,
+    stop: watch::Sender<Phase>,
+    workers: Mutex<Vec<JoinHandle<()>>>,
+    control: Mutex<Option<control::Handle>>,
+}
+
+/// What all workers share.
+pub(crate) struct Proxy {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) rules: Arc<AccessRules>,
+    pub(crate) flights: Arc<Flights>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) access_log: Option<Arc<AccessLog>>,
+    pub(crate) own: OwnAnswers,
+    pub(crate) connections: Arc<ConnectionLimits>,
+    boundaries: AtomicUsize,
+}
+
+/// One worker's own.
+pub(crate) struct Worker {
+    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) origins: Origins,
+    /// Connections and fetches of this worker.
+    pub(crate) tasks: Tasks,
+    /// Whether connections are to end after the request they are at.
+    pub(crate) draining: watch::Receiver<bool>,
+}
+
+/// What a connection knows of the listener that it came in on.
+#[derive(Debug)]
+pub(crate) struct ListenerContext {
+    pub(crate) kind: ListenerKind,
+    pub(crate) address: SocketAddr,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Running,
+    /// No new connections; those that are busy may finish.
+    Draining,
+    /// Everything ends now.
+    Stopped,
+}
+
+impl Server {
+    /// Binds all addresses and starts to serve.
+    ///
+    /// # Errors
+    ///
+    /// An address that cannot be listened on, a listener that would be an open proxy, a file of certificates or an access log that
+    /// cannot be opened. Nothing is left running then.
+    pub fn start(config: Config, store: Store, clock: Clock) -> Result<Self, StartError> {
+        if let Some(open) = config.listeners.iter().find(|listener| is_open_to_all(listener, &config.access)) {
+            return Err(StartError::OpenProxy { address: open.address });
+        }
+        let bound = listener::bind(&config.listeners)?;
+        let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.context.address).collect();
+        let tls = OriginTls::new(&config.upstream.ca_files)?;
+        let access_log = config.access_log.as_ref().map(AccessLog::open).transpose()?.map(Arc::new);
+        let metrics = Arc::new(Metrics::new(clock.now()));
+        if let Some(log) = &access_log {
+            metrics.show_access_log_losses(log.losses());
+        }
+        let control = control::start(&config, &metrics, &store, &clock)?;
+        let mut own_addresses = addresses.clone();
+        own_addresses.extend(control.as_ref().and_then(control::Handle::address));
+        let rules = Arc::new(AccessRules::new(config.access.clone(), own_addresses, named_destinations(&config)));
+        let connector =
+            Arc::new(Connector::new(Arc::clone(&rules), tls, config.upstream.parent.clone(), &config.limits));
+        let names = Names { name: config.name.clone(), pseudonym: format!("{}-{:08x}", config.name, instance()) };
+        let limits = Arc::new(config.limits.clone());
+        let proxy = Arc::new(Proxy {
+            flights: Arc::new(Flights::new(limits.waiters_per_key, limits.uncacheable_mark)),
+            connections: Arc::new(ConnectionLimits::new(&limits)),
+            own: OwnAnswers { names },
+            boundaries: AtomicUsize::new(0),
+            config,
+            store,
+            clock,
+            rules,
+            metrics,
+            access_log,
+        });
+        let (stop, phase) = watch::channel(Phase::Running);
+        let server =
+            Self { proxy, addresses, stop, workers: Mutex::default(), control: Mutex::new(control) };
+        for number in 0..server.proxy.config.workers.max(1) {
+            let worker = server.spawn_worker(number, &bound, &connector, &limits, phase.clone())?;
+            server.lock_workers().push(worker);
+        }
+        Ok(server)
+    }
+
+    fn spawn_worker(
+        &self,
+        number: usize,
+        bound: &[Bound],
+        connector: &Arc<Connector>,
+        limits: &Arc<Limits>,
+        phase: watch::Receiver<Phase>,
+    ) -> Result<JoinHandle<()>, StartError> {
+        let listeners = bound.iter().map(Bound::share).collect::<Result<Vec<_>, _>>()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .thread_name(format!("larder-io-{number}"))
+            .max_blocking_threads(BLOCKING_THREADS)
+            .build()
+            .map_err(StartError::Worker)?;
+        let pool = Arc::new(Pool::new(limits.pool_idle_timeout, limits.pool_idle_connections));
+        let origins = Origins::new(Arc::clone(connector), Arc::clone(&pool), Arc::clone(limits));
+        let (drain, draining) = watch::channel(false);
+        let worker = Arc::new(Worker { proxy: Arc::clone(&self.proxy), origins, tasks: Tasks::default(), draining });
+        std::thread::Builder::new()
+            .name(format!("larder-{number}"))
+            .spawn(move || {
+                runtime.block_on(listener::run(worker, listeners, pool, phase, drain));
+                // Reads that hang on a broken disk must not keep the process.
+                runtime.shutdown_timeout(Duration::from_millis(200));
+            })
+            .map_err(StartError::Worker)
+    }
+
+    /// The addresses that are listened on, in the configuration's order, with the ports that the system chose.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The address of the admin API, if there is one.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(control::Handle::address)
+    }
+
+    /// Opens the access log anew, after it was moved away.
+    pub fn reopen_logs(&self) {
+        if let Some(log) = &self.proxy.access_log {
+            log.reopen();
+        }
+    }
+
+    /// Stops gracefully: no new connections, idle ones close, busy ones finish or are cut after `drain_timeout`. Returns
+    /// when all is over. The store stays open; it is the caller's.
+    pub fn drain(&self) {
+        self.stop.send_replace(Phase::Draining);
+        self.join();
+    }
+
+    /// Stops at once: connections are cut.
+    pub fn stop(&self) {
+        self.stop.send_replace(Phase::Stopped);
+        self.join();
+    }
+
+    fn join(&self) {
+        for worker in self.lock_workers().drain(..) {
+            if worker.join().is_err() {
+                tracing::error!("a worker had panicked");
+            }
+        }
+        drop(self.control.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(log) = &self.proxy.access_log {
+            log.close();
+        }
+    }
+
+    fn lock_workers(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Threads of one worker for what blocks: cold reads, name resolution.
+const BLOCKING_THREADS: usize = 32;
+
+/// Next hops that the operator named are in reach wherever they are.
+fn named_destinations(config: &Config) -> Vec<Destination> {
+    let origins = config.listeners.iter().filter_map(|listener| match &listener.kind {
+        ListenerKind::Reverse { origin } => {
+            Some(Destination::Host { host: origin.host().to_owned(), port: Some(origin.port()) })
+        }
+        ListenerKind::Forward => None,
+    });
+    let parent = config.upstream.parent.iter();
+    origins.chain(parent.map(|parent| Destination::Host { host: parent.host.clone(), port: Some(parent.port) })).collect()
+}
+
+/// A number that tells this process from others.
+fn instance() -> u32 {
+    use std::hash::{BuildHasher, RandomState};
+    let [a, b, c, d, ..] = RandomState::new().hash_one(std::process::id()).to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
+}
+
+impl Proxy {
+    /// A boundary for multipart content that the content does not hold, as nobody can foresee it.
+    pub(crate) fn boundary(&self, now: Timestamp) -> String {
+        use std::hash::{BuildHasher, RandomState};
+        let number = self.boundaries.fetch_add(1, Ordering::Relaxed);
+        format!("{:016x}", RandomState::new().hash_one((now.as_millis(), number)))
+    }
+}
+
+/// Counts what must end before a worker may.
+#[derive(Debug, Default)]
+pub(crate) struct Tasks(Arc<TasksInner>);
+
+#[derive(Debug, Default)]
+struct TasksInner {
+    running: AtomicUsize,
+    ended: Notify,
+}
+
+impl Tasks {
+    /// One more task, until the guard is dropped.
+    pub(crate) fn guard(&self) -> TaskGuard {
+        self.0.running.fetch_add(1, Ordering::AcqRel);
+        TaskGuard(Arc::clone(&self.0))
+    }
+
+    /// Returns when there is none.
+    pub(crate) async fn all_ended(&self) {
+        loop {
+            let ended = self.0.ended.notified();
+            if self.0.running.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+}
+
+/// One running task.
+#[derive(Debug)]
+pub(crate) struct TaskGuard(Arc<TasksInner>);
+
+impl Drop for TaskGuard {
+    fn drop(&mut self) {
+        if self.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.ended.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What is asked of the writer thread.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use larder_policy::CacheKey;
+use tokio::sync::oneshot;
+
+use crate::digest::BlobDigest;
+use crate::directory::{Fingerprint, Place, VariantTag};
+use crate::layout::TempFile;
+use crate::record::EncodedFront;
+use crate::stats::Counters;
+use crate::stored::Core;
+
+/// One thing for the writer thread to do; commands are done in the order in which they were sent.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Store a response; true when it is with the kernel.
+    Append(Box<Append>, oneshot::Sender<bool>),
+    /// Remove all variants of a key, and say how many there were.
+    Remove(CacheKey, Fingerprint, oneshot::Sender<usize>),
+    /// Remove these records, where they still are what the directory nominates.
+    RemovePlaces(Vec<(Fingerprint, Place)>, oneshot::Sender<u64>),
+    /// Remove everything.
+    Clear(oneshot::Sender<u64>),
+    /// Make room for so many bytes of an unfinished body.
+    Reserve(u64, oneshot::Sender<Option<Reservation>>),
+    /// Records that were found in the index or in the segments.
+    Recovered(Vec<Recovered>),
+    /// All records have been found.
+    RecoveryDone,
+    /// Blob files that no record was found for, with their digests.
+    Orphans(Vec<BlobDigest>),
+    /// The sweep is through; so many directories of blobs are there.
+    SweepDone {
+        /// Directories below `blobs`.
+        directories: u64,
+    },
+    /// Forget the index's content; the records that follow are put into it anew.
+    ClearIndex,
+    /// Records for the index, where they still are what the directory nominates.
+    Reindex(Vec<Recovered>),
+    /// The index has everything again.
+    IndexComplete,
+    /// Nothing but the answer: all that was sent before is done, and no segment is being compacted.
+    Barrier(oneshot::Sender<()>),
+    /// Write everything out and end.
+    Close(oneshot::Sender<()>),
+}
+
+/// A response to be stored.
+#[derive(Debug)]
+pub(crate) struct Append {
+    pub(crate) front: EncodedFront,
+    pub(crate) core: Arc<Core>,
+    pub(crate) body: AppendBody,
+}
+
+/// Where its body is.
+#[derive(Debug)]
+pub(crate) enum AppendBody {
+    /// In the record.
+    Inline(Bytes),
+    /// In a finished temporary file, with its tree where it has one. The room is accounted as temporary.
+    New { temp: TempFile, tree: Option<TempFile>, reservation: Reservation },
+    /// In a blob that is there already.
+    Existing,
+}
+
+/// A record that was found again.
+#[derive(Clone, Debug)]
+pub(crate) struct Recovered {
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) variant: VariantTag,
+    pub(crate) place: Place,
+    pub(crate) blob: Option<BlobRef>,
+    /// Whether the index has it already.
+    pub(crate) indexed: bool,
+}
+
+/// The blob that a record names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct BlobRef {
+    pub(crate) digest: BlobDigest,
+    pub(crate) len: u64,
+}
+
+/// Room that is accounted for an unfinished body until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    bytes: u64,
+    counters: Arc<Counters>,
+}
+
+impl Reservation {
+    pub(crate) fn new(bytes: u64, counters: Arc<Counters>) -> Self {
+        counters.temp_bytes.add(bytes);
+        Self { bytes, counters }
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Takes over the room of another one.
+    pub(crate) fn merge(&mut self, mut other: Self) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.counters.temp_bytes.sub(self.bytes);
+    }
+}

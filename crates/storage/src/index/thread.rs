@@ -1,0 +1,240 @@
+//! The thread that owns all changes to the index.
+//!
+//! It opens the database while the store already serves, tells what it found, and then applies what the writer
+//! thread sends, in batches. A database that fails is set aside and not used again before the next start; the
+//! directory in memory goes on being right without it.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::tree::Tree;
+use super::{Change, Index, IndexReader, Watermark};
+use crate::layout::Layout;
+use crate::stats::Counters;
+
+/// Changes that may wait; the writer waits when there are more.
+const QUEUE: usize = 16 * 1024;
+const BATCH: usize = 256;
+const BATCH_EVERY: Duration = Duration::from_millis(50);
+const FLUSH_EVERY: Duration = Duration::from_secs(2);
+/// A database that takes nothing for so long is lost.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+enum Message {
+    Change(Option<Change>, Option<Watermark>),
+    Clear,
+}
+
+/// What opening found.
+pub(crate) struct Opened {
+    /// The database, unless there is none or it could not be opened.
+    pub(crate) index: Option<Arc<dyn Index>>,
+    /// Up to where it knows the segments; `None` when it must be rebuilt.
+    pub(crate) watermark: Option<Watermark>,
+}
+
+/// The writer's side of the index thread. Dropped, it has the thread write everything out and end.
+#[derive(Debug)]
+pub(crate) struct IndexThread {
+    sender: Option<SyncSender<Message>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl IndexThread {
+    /// Starts the thread. `opened` is called on it once the database is open or has failed to.
+    pub(crate) fn start(
+        layout: Arc<Layout>,
+        cache_bytes: u64,
+        reader: IndexReader,
+        counters: Arc<Counters>,
+        opened: impl FnOnce(Opened) + Send + 'static,
+    ) -> io::Result<Self> {
+        let (sender, receiver) = sync_channel(QUEUE);
+        let thread = std::thread::Builder::new().name("larder-index".to_owned()).spawn(move || {
+            let index = open(&layout, cache_bytes);
+            let watermark = index.as_ref().and_then(|index| index.watermark().unwrap_or(None));
+            reader.set(index.clone().filter(|_| watermark.is_some()));
+            opened(Opened { index: index.clone(), watermark });
+            let Some(index) = index else { return };
+            let worker = Worker { layout, index, receiver, counters };
+            if let Err(error) = worker.run(&reader) {
+                reader.set(None);
+                tracing::warn!(%error, "the index failed and is set aside; it is rebuilt at the next start");
+                set_aside(&worker.layout);
+            }
+            reader.set(None);
+        })?;
+        Ok(Self { sender: Some(sender), thread: Some(thread) })
+    }
+
+    /// No database: the index lives in memory only.
+    pub(crate) const fn none() -> Self {
+        Self { sender: None, thread: None }
+    }
+
+    /// Queues a change.
+    pub(crate) fn change(&mut self, change: Change, watermark: Option<Watermark>) {
+        self.send(Message::Change(Some(change), watermark));
+    }
+
+    /// Queues a new watermark.
+    pub(crate) fn watermark(&mut self, watermark: Watermark) {
+        self.send(Message::Change(None, Some(watermark)));
+    }
+
+    /// Empties the index.
+    pub(crate) fn clear(&mut self) {
+        self.send(Message::Clear);
+    }
+
+    fn send(&mut self, message: Message) {
+        let Some(sender) = &self.sender else { return };
+        let mut message = message;
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match sender.try_send(message) {
+                Ok(()) => return,
+                Err(TrySendError::Full(back)) if Instant::now() < until => message = back,
+                Err(TrySendError::Full(_)) => {
+                    tracing::warn!("the index takes nothing any more and is given up");
+                    // The thread hangs in the database; it is not waited for.
+                    self.thread = None;
+                    break;
+                }
+                Err(TrySendError::Disconnected(_)) => break,
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.sender = None;
+    }
+
+    /// Has everything written out and waits for it.
+    pub(crate) fn close(&mut self) {
+        self.sender = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Worker {
+    layout: Arc<Layout>,
+    index: Arc<dyn Index>,
+    receiver: Receiver<Message>,
+    counters: Arc<Counters>,
+}
+
+impl Worker {
+    fn run(&self, reader: &IndexReader) -> io::Result<()> {
+        let mut changes = Vec::with_capacity(BATCH);
+        let mut watermark = None;
+        let mut dirty = false;
+        let mut flushed = Instant::now();
+        self.measure();
+        loop {
+            let mut clear = false;
+            let until = Instant::now() + BATCH_EVERY;
+            let ended = loop {
+                match self.receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                    Ok(Message::Change(change, mark)) => {
+                        changes.extend(change);
+                        watermark = mark.or(watermark);
+                    }
+                    Ok(Message::Clear) => clear = true,
+                    Err(RecvTimeoutError::Timeout) => break false,
+                    Err(RecvTimeoutError::Disconnected) => break true,
+                }
+                if clear || changes.len() >= BATCH {
+                    break false;
+                }
+            };
+            if !changes.is_empty() || watermark.is_some() {
+                self.index.apply(&changes, watermark.take())?;
+                changes.clear();
+                dirty = true;
+            }
+            if clear {
+                self.index.clear()?;
+                reader.set(None);
+            }
+            if (dirty && flushed.elapsed() >= FLUSH_EVERY) || ended {
+                self.index.flush()?;
+                dirty = false;
+                flushed = Instant::now();
+                self.measure();
+            }
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+
+    fn measure(&self) {
+        let mut blocks = 0;
+        if let Ok(entries) = fs::read_dir(self.layout.dir()) {
+            for entry in entries.flatten() {
+                if entry.file_name().to_string_lossy().starts_with("index") {
+                    blocks += allocated_blocks(&entry.path());
+                }
+            }
+        }
+        self.counters.index_bytes.set(blocks * 512);
+    }
+}
+
+fn allocated_blocks(path: &Path) -> u64 {
+    let Ok(found) = fs::symlink_metadata(path) else { return 0 };
+    let mut blocks = found.blocks();
+    if found.is_dir()
+        && let Ok(entries) = fs::read_dir(path)
+    {
+        blocks += entries.flatten().map(|entry| allocated_blocks(&entry.path())).sum::<u64>();
+    }
+    blocks
+}
+
+fn open(layout: &Layout, cache_bytes: u64) -> Option<Arc<dyn Index>> {
+    let path = layout.index();
+    for attempt in 0..2 {
+        match Tree::open(&path, cache_bytes) {
+            Ok(tree) => return Some(Arc::new(tree)),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "the index cannot be opened");
+                if attempt == 0 && !set_aside(layout) {
+                    break;
+                }
+            }
+        }
+    }
+    None
+}
+
+/// Renames a damaged index away; only the last such is kept.
+fn set_aside(layout: &Layout) -> bool {
+    const NAME: &str = "index.corrupt-";
+    if let Ok(entries) = fs::read_dir(layout.dir()) {
+        for entry in entries.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(NAME) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+    let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    let to = layout.dir().join(format!("{NAME}{millis}"));
+    match fs::rename(layout.index(), &to) {
+        Ok(()) => {
+            tracing::warn!(path = %to.display(), "the index was set aside and is rebuilt from the segments");
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the index cannot be set aside");
+            false
+        }
+    }
+}

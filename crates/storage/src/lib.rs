@@ -1,0 +1,80 @@
+//! A store of HTTP responses on disk and in memory.
+//!
+//! Responses lie in append-only segments, large bodies in files of their own that are named by their BLAKE3
+//! digest; an index makes the start instant, a directory in memory nominates, and a hot tier answers without
+//! any I/O. The store knows nothing of HTTP beyond the record that the policy crate gives it, reads no clock of
+//! the calendar, and never decides whether a response may be used.
+//!
+//! What it promises: a body leaves only if every byte is what was stored; a killed process loses nothing that
+//! was finished; the size limit holds; a start reads no bodies; one process owns a directory; and no trouble
+//! with the disk fails a request.
+//!
+//! ```no_run
+//! # async fn example(key: larder_policy::CacheKey) -> Result<(), Box<dyn std::error::Error>> {
+//! use larder_storage::{Options, Store};
+//!
+//! let store = Store::open(Options::new("/var/cache/larder"))?;
+//! for stored in store.lookup(&key).await.iter() {
+//!     let mut body = stored.body(0..u64::MAX);
+//!     while let Some(bytes) = body.next().await? {
+//!         println!("{} bytes", bytes.len());
+//!     }
+//! }
+//! store.close().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod blob;
+mod body;
+mod command;
+mod digest;
+mod directory;
+mod error;
+pub mod eviction;
+mod fill;
+mod filling;
+mod index;
+mod layout;
+mod lookup;
+mod memory;
+mod metadata;
+mod options;
+mod pool;
+mod purge;
+mod record;
+mod recovery;
+mod segment;
+mod shared;
+mod stats;
+mod store;
+mod stored;
+#[cfg(test)]
+mod tests;
+mod verify;
+mod writer;
+
+pub use body::BodyReader;
+pub use digest::BlobDigest;
+pub use error::{Error, FillError, OpenError, ReadError};
+pub use fill::Fill;
+pub use filling::Filling;
+pub use options::Options;
+pub use purge::Filter;
+pub use stats::{IndexState, Stats};
+pub use store::Store;
+pub use stored::{Stored, Tier, Variants};
+pub use verify::{Entries, Entry, Repair, VerifyReport};
+
+/// For the fuzz targets: not part of the interface.
+#[doc(hidden)]
+pub mod fuzzing {
+    /// Decodes bytes as a record; true when they are one.
+    #[must_use]
+    pub fn record_decode(bytes: &[u8]) -> bool {
+        crate::record::Record::decode(bytes).is_ok_and(|record| {
+            let _ = crate::metadata::decode(record.front.metadata);
+            record.head.record_bytes() <= (bytes.len() as u64).next_multiple_of(8)
+        })
+    }
+}

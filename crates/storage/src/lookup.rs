@@ -1,0 +1,289 @@
+//! From nominated places to stored responses: read, prove, compare the key.
+//!
+//! What is in the page cache is read at once on the caller's thread, the rest on a blocking one. A record that
+//! was copied elsewhere meanwhile is looked up again; one that is damaged or dead is dropped and told to the
+//! writer.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::time::Duration;
+
+use bytes::Bytes;
+use larder_policy::{CacheKey, StoredResponse};
+
+use crate::blob::{Hint, has_tree};
+use crate::body::read_resident;
+use crate::directory::{Fingerprint, Place, VariantTag};
+use crate::error::ReadError;
+use crate::metadata;
+use crate::record::{Head, Record, RecordFault};
+use crate::segment::read_full;
+use crate::shared::{Shared, TOUCH_EVERY};
+use crate::stats::IndexState;
+use crate::stored::{Core, Stored, Tier, Variants};
+
+/// Lookups that come before the index is open wait for it, but not longer.
+const OPENING_PATIENCE: Duration = Duration::from_millis(200);
+/// How often a record may move while it is being looked up.
+const ATTEMPTS: usize = 4;
+
+/// One lookup of a key on disk.
+pub(crate) struct Lookup {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) key: CacheKey,
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// What became of one place.
+enum Outcome {
+    Hit(Arc<Core>),
+    /// Not for this key, or dropped.
+    None,
+    /// The record is not where it was.
+    Moved,
+    /// It cannot be read without blocking.
+    Blocks,
+}
+
+impl Lookup {
+    pub(crate) async fn run(self) -> Variants {
+        let generation = self.shared.memory.generation(&self.key);
+        let cores = self.cores().await;
+        if cores.is_empty() {
+            self.shared.counters.misses.add(1);
+            return Variants::default();
+        }
+        self.shared.counters.disk_hits.add(1);
+        self.shared.memory.insert(&self.key, &cores, generation);
+        cores.into_iter().map(|core| Stored::new(core, Tier::Disk)).collect()
+    }
+
+    async fn cores(&self) -> Vec<Arc<Core>> {
+        let places = self.nominated();
+        let mut state = *self.shared.state.borrow();
+        if places.is_empty() && state == IndexState::Opening {
+            let mut changes = self.shared.state.subscribe();
+            let opened = changes.wait_for(|state| *state != IndexState::Opening);
+            let _ = tokio::time::timeout(OPENING_PATIENCE, opened).await;
+            state = *self.shared.state.borrow();
+        }
+        if state == IndexState::Ready || state == IndexState::Rebuilding {
+            // The directory may have been filled while this waited.
+            let places = if places.is_empty() { self.nominated() } else { places };
+            if places.is_empty() {
+                return Vec::new();
+            }
+            if let Some(cores) = self.resident(&places) {
+                return cores;
+            }
+        }
+        let this = Self { shared: self.shared.clone(), key: self.key.clone(), fingerprint: self.fingerprint };
+        tokio::task::spawn_blocking(move || this.blocking()).await.unwrap_or_default()
+    }
+
+    fn nominated(&self) -> Vec<(VariantTag, Place)> {
+        let shared = &self.shared;
+        let nominees = shared.directory.find(self.fingerprint);
+        for nominee in &nominees {
+            if shared.directory.touch(nominee.id, shared.now(), TOUCH_EVERY) {
+                shared.blobs.hint(Hint::Touch(nominee.fingerprint, nominee.variant));
+            }
+        }
+        nominees.into_iter().map(|nominee| (nominee.variant, nominee.place)).collect()
+    }
+
+    /// Everything from the page cache; `None` when something is not there.
+    fn resident(&self, places: &[(VariantTag, Place)]) -> Option<Vec<Arc<Core>>> {
+        let mut cores = Vec::with_capacity(places.len());
+        for (_, place) in places {
+            match self.read(*place, Reading::Resident) {
+                Outcome::Hit(core) => cores.push(core),
+                Outcome::None => {}
+                Outcome::Moved | Outcome::Blocks => return None,
+            }
+        }
+        Some(in_order(cores))
+    }
+
+    fn blocking(&self) -> Vec<Arc<Core>> {
+        let mut cores = Vec::new();
+        for _ in 0..ATTEMPTS {
+            cores.clear();
+            let mut moved = false;
+            for (_, place) in self.all_places() {
+                match self.read(place, Reading::Blocking) {
+                    Outcome::Hit(core) => cores.push(core),
+                    Outcome::Moved => moved = true,
+                    Outcome::None | Outcome::Blocks => {}
+                }
+            }
+            if !moved {
+                break;
+            }
+        }
+        in_order(cores)
+    }
+
+    /// What the directory nominates, and what only the index knows yet.
+    fn all_places(&self) -> Vec<(VariantTag, Place)> {
+        let mut places = self.nominated();
+        if !self.shared.is_ready() {
+            for entry in self.shared.index.get(self.fingerprint) {
+                if places.iter().all(|(_, place)| *place != entry.place) {
+                    places.push((entry.variant, entry.place));
+                }
+            }
+        }
+        places
+    }
+
+    fn read(&self, place: Place, reading: Reading) -> Outcome {
+        match self.try_read(place, reading) {
+            Ok(outcome) => outcome,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.lost(place, None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => self.lost(place, Some(&error)),
+            Err(error) => {
+                self.shared.counters.read_errors.add(1);
+                tracing::warn!(segment = place.segment, %error, "a record cannot be read");
+                Outcome::None
+            }
+        }
+    }
+
+    /// There is no such record at this place: it has moved, or it is gone or damaged.
+    fn lost(&self, place: Place, damage: Option<&io::Error>) -> Outcome {
+        let nominated = self.shared.directory.find_place(self.fingerprint, place).is_some();
+        if !nominated && self.shared.is_ready() {
+            return Outcome::Moved;
+        }
+        if let Some(error) = damage {
+            self.shared.counters.damaged.add(1);
+            let (segment, offset) = (place.segment, place.offset);
+            tracing::warn!(segment, offset, %error, "a damaged record is dropped");
+        }
+        self.shared.blobs.hint(Hint::BadRecord(self.fingerprint, place));
+        Outcome::None
+    }
+
+    fn try_read(&self, place: Place, reading: Reading) -> io::Result<Outcome> {
+        let segments = &self.shared.segments;
+        let file = match reading {
+            Reading::Blocking => segments.open(place.segment)?,
+            Reading::Resident => match segments.cached(place.segment) {
+                Some(file) => file,
+                None => return Ok(Outcome::Blocks),
+            },
+        };
+        let Some(bytes) = reading.bytes(&file, place)? else { return Ok(Outcome::Blocks) };
+        let record = Record::decode(&bytes).map_err(invalid)?;
+        if record.front.key != self.key.as_str() {
+            return Ok(Outcome::None);
+        }
+        if !record.head.live || self.is_removed(&record.head) {
+            return Ok(self.lost(place, None));
+        }
+        let Some(response) = metadata::decode(record.front.metadata) else {
+            return Ok(self.lost(place, None));
+        };
+        let core = |inline| self.core(&record.head, response, inline);
+        if !record.head.blob {
+            return Ok(Outcome::Hit(core(Some(Bytes::copy_from_slice(record.body)))));
+        }
+        self.with_blob(&record.head, reading, place, core)
+    }
+
+    fn with_blob(
+        &self,
+        head: &Head,
+        reading: Reading,
+        place: Place,
+        core: impl FnOnce(Option<Bytes>) -> Arc<Core>,
+    ) -> io::Result<Outcome> {
+        let blobs = &self.shared.blobs;
+        if has_tree(head.body_len) && blobs.cached(&head.digest).is_some() {
+            return Ok(Outcome::Hit(core(None)));
+        }
+        if reading == Reading::Resident {
+            return Ok(Outcome::Blocks);
+        }
+        let found = if has_tree(head.body_len) {
+            blobs.open(&head.digest, head.body_len).map(|_| None)
+        } else {
+            blobs.read_whole(&head.digest, head.body_len).map(Some)
+        };
+        let gone = match found {
+            Ok(inline) => return Ok(Outcome::Hit(core(inline))),
+            Err(ReadError::Unreadable { kind: io::ErrorKind::NotFound, .. }) => None,
+            Err(ReadError::Unreadable { kind, .. }) => return Err(kind.into()),
+            Err(error) => Some(error),
+        };
+        if let Some(error) = gone {
+            let core = core(None);
+            blobs.report(core.origin(), core.digest, None, &error);
+            return Ok(Outcome::None);
+        }
+        // The blob may have left with its record just now, which is no damage.
+        Ok(self.lost(place, None))
+    }
+
+    fn is_removed(&self, head: &Head) -> bool {
+        self.shared.removed.below(self.fingerprint).is_some_and(|below| head.sequence < below)
+    }
+
+    fn core(&self, head: &Head, response: StoredResponse, inline: Option<Bytes>) -> Arc<Core> {
+        Arc::new(Core {
+            key: self.key.clone(),
+            response,
+            fingerprint: self.fingerprint,
+            variant: head.variant,
+            digest: head.digest,
+            len: head.body_len,
+            inline,
+            sequence: AtomicU64::new(head.sequence),
+            touched: AtomicU32::new(self.shared.now()),
+            blobs: self.shared.blobs.clone(),
+        })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Resident,
+    Blocking,
+}
+
+impl Reading {
+    /// The record's bytes; `None` when that would block.
+    fn bytes(self, file: &File, place: Place) -> io::Result<Option<Vec<u8>>> {
+        let offset = u64::from(place.offset);
+        let mut bytes = vec![0; place.length as usize];
+        let read = match self {
+            Self::Resident => read_resident(file, &mut bytes, offset),
+            Self::Blocking => read_full(file, &mut bytes, offset)?,
+        };
+        if read == bytes.len() {
+            return Ok(Some(bytes));
+        }
+        match self {
+            Self::Resident => Ok(None),
+            Self::Blocking => Err(invalid(RecordFault::Cut)),
+        }
+    }
+}
+
+/// The one stored last first, and of each variant only that one.
+fn in_order(mut cores: Vec<Arc<Core>>) -> Vec<Arc<Core>> {
+    if cores.len() > 1 {
+        cores.sort_by_key(|core| std::cmp::Reverse(core.sequence()));
+        let mut seen = HashMap::new();
+        cores.retain(|core| seen.insert(core.variant, ()).is_none());
+    }
+    cores
+}
+
+fn invalid(fault: RecordFault) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, fault)
+}

@@ -1,0 +1,209 @@
+//! The hot tier: whole small responses, and the heads of large ones, in memory and bounded in bytes.
+//!
+//! A slot holds all variants of a key or is not there: a lookup that finds it need not look further. The map
+//! is split into shards with a lock each; a hit is one hash, one lock and one clone of an `Arc`. A lookup that
+//! read from disk may put its find here only if nothing in the shard was changed by the writer since it began:
+//! otherwise what was removed meanwhile would come back.
+
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use larder_policy::CacheKey;
+use lru::LruCache;
+
+use crate::directory::VariantTag;
+use crate::stored::{Core, Stored, Tier, Variants};
+
+/// A shard is worth its lock from this many bytes on.
+const SHARD_BYTES: u64 = 4 << 20;
+const SHARDS_MAX: u64 = 64;
+
+/// The memory tier. See the module.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    shards: Box<[Mutex<Shard>]>,
+    shard_limit: usize,
+    object_max: usize,
+    hasher: RandomState,
+}
+
+#[derive(Debug)]
+struct Shard {
+    slots: LruCache<u64, Slot, BuildHasherDefault<Hashed>>,
+    bytes: usize,
+    /// Rises with every change that the writer makes.
+    generation: u64,
+    hits: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    key: CacheKey,
+    variants: Variants,
+    bytes: usize,
+}
+
+/// The map's keys are hashes already.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+/// The state of a shard when a lookup began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Generation(u64);
+
+impl Memory {
+    pub(crate) fn new(limit: u64, object_max: u64) -> Self {
+        let shards = (limit / SHARD_BYTES).clamp(1, SHARDS_MAX);
+        let shard = || {
+            Mutex::new(Shard {
+                slots: LruCache::unbounded_with_hasher(BuildHasherDefault::default()),
+                bytes: 0,
+                generation: 0,
+                hits: 0,
+            })
+        };
+        Self {
+            shards: (0..shards).map(|_| shard()).collect(),
+            shard_limit: usize::try_from(limit / shards).unwrap_or(usize::MAX),
+            object_max: usize::try_from(object_max).unwrap_or(usize::MAX),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// All variants under a key, if they are here.
+    pub(crate) fn get(&self, key: &CacheKey) -> Option<Variants> {
+        let (hash, mut shard) = self.shard(key)?;
+        let shard = &mut *shard;
+        let slot = shard.slots.get(&hash)?;
+        if slot.key != *key {
+            return None;
+        }
+        shard.hits += 1;
+        Some(slot.variants.clone())
+    }
+
+    /// To be taken before a lookup goes to the directory, for [`Memory::insert`].
+    pub(crate) fn generation(&self, key: &CacheKey) -> Generation {
+        Generation(self.shard(key).map_or(0, |(_, shard)| shard.generation))
+    }
+
+    /// Keeps what a lookup read from disk, unless the writer changed something meanwhile.
+    pub(crate) fn insert(&self, key: &CacheKey, variants: &[Arc<Core>], since: Generation) {
+        let Some((hash, mut shard)) = self.shard(key) else { return };
+        if shard.generation == since.0 {
+            self.put(&mut shard, hash, key, variants);
+        }
+    }
+
+    /// The writer has stored a response. `alone` says that no other variant is on disk.
+    pub(crate) fn stored(&self, core: &Arc<Core>, alone: bool, most: usize) {
+        let Some((hash, mut shard)) = self.shard(&core.key) else { return };
+        shard.generation += 1;
+        let mut variants = vec![core.clone()];
+        match shard.slots.peek(&hash).filter(|slot| slot.key == core.key) {
+            Some(slot) => {
+                let others = slot.variants.iter().filter(|other| other.core.variant != core.variant);
+                variants.extend(others.take(most.saturating_sub(1)).map(|other| other.core.clone()));
+            }
+            None if alone => {}
+            None => return,
+        }
+        self.put(&mut shard, hash, &core.key, &variants);
+    }
+
+    /// The writer has removed all variants of a key. Returns how many were here.
+    pub(crate) fn remove(&self, key: &CacheKey) -> usize {
+        let Some((hash, mut shard)) = self.shard(key) else { return 0 };
+        shard.generation += 1;
+        if shard.slots.peek(&hash).is_some_and(|slot| slot.key == *key) {
+            return shard.drop_slot(hash);
+        }
+        0
+    }
+
+    /// The writer has removed one variant of a key.
+    pub(crate) fn remove_variant(&self, key: &CacheKey, variant: VariantTag) {
+        let Some((hash, mut shard)) = self.shard(key) else { return };
+        shard.generation += 1;
+        let here = |slot: &&Slot| {
+            slot.key == *key && slot.variants.iter().any(|stored| stored.core.variant == variant)
+        };
+        if shard.slots.peek(&hash).filter(here).is_some() {
+            // The others are read again when they are asked for.
+            shard.drop_slot(hash);
+        }
+    }
+
+    /// Removes every key of which some variant is matched. Returns how many variants they had.
+    pub(crate) fn remove_where(&self, mut matches: impl FnMut(&Core) -> bool) -> usize {
+        let mut removed = 0;
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.generation += 1;
+            let hashes: Vec<u64> = shard
+                .slots
+                .iter()
+                .filter(|(_, slot)| slot.variants.iter().any(|stored| matches(&stored.core)))
+                .map(|(hash, _)| *hash)
+                .collect();
+            removed += hashes.into_iter().map(|hash| shard.drop_slot(hash)).sum::<usize>();
+        }
+        removed
+    }
+
+    /// Bytes, keys and hits.
+    pub(crate) fn figures(&self) -> (u64, u64, u64) {
+        self.shards.iter().fold((0, 0, 0), |(bytes, keys, hits), shard| {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            (bytes + shard.bytes as u64, keys + shard.slots.len() as u64, hits + shard.hits)
+        })
+    }
+
+    fn shard(&self, key: &CacheKey) -> Option<(u64, MutexGuard<'_, Shard>)> {
+        let hash = self.hasher.hash_one(key.as_str());
+        // The map takes the lowest and the highest bits.
+        let index = (hash >> 32) as usize % self.shards.len().max(1);
+        let shard = self.shards.get(index)?;
+        Some((hash, shard.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn put(&self, shard: &mut Shard, hash: u64, key: &CacheKey, variants: &[Arc<Core>]) {
+        shard.drop_slot(hash);
+        let bytes = variants.iter().map(|core| core.weight()).sum();
+        let too_large =
+            |core: &Arc<Core>| core.inline.as_ref().is_some_and(|body| body.len() > self.object_max);
+        if variants.is_empty() || bytes > self.shard_limit || variants.iter().any(too_large) {
+            return;
+        }
+        let variants = variants.iter().map(|core| Stored::new(core.clone(), Tier::Memory)).collect();
+        shard.slots.put(hash, Slot { key: key.clone(), variants, bytes });
+        shard.bytes += bytes;
+        while shard.bytes > self.shard_limit {
+            let Some((_, slot)) = shard.slots.pop_lru() else { break };
+            shard.bytes -= slot.bytes;
+        }
+    }
+}
+
+impl Shard {
+    fn drop_slot(&mut self, hash: u64) -> usize {
+        self.slots.pop(&hash).map_or(0, |slot| {
+            self.bytes -= slot.bytes;
+            slot.variants.len()
+        })
+    }
+}

@@ -1,0 +1,232 @@
+//! Finding again what an earlier life of the directory stored, in the background.
+//!
+//! ```text
+//! index with a watermark:  replay the segments behind it -> load the index   -> sweep orphans
+//! none, damaged, or below 64 MiB of limit:      scan all segments            -> sweep orphans
+//! ```
+//!
+//! Bodies are not read. All finds go through the writer, which decides what counts. While a load goes on,
+//! lookups ask the index for what the directory does not have yet; while a rebuild goes on, they miss it.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::blob::BLOCK;
+use crate::command::{BlobRef, Command, Recovered};
+use crate::digest::BlobDigest;
+use crate::index::{Index, Opened, Watermark};
+use crate::layout::Layout;
+use crate::segment::{Found, Scan};
+use crate::shared::Shared;
+use crate::stats::IndexState;
+
+/// Finds that are sent to the writer together: few, so that no other command waits long behind them.
+const BATCH: usize = 512;
+
+/// Where the index would be, were there one.
+pub(crate) const fn no_index() -> Opened {
+    Opened { index: None, watermark: None }
+}
+
+/// Starts to recover on a thread of its own.
+pub(crate) fn start(
+    shared: Arc<Shared>,
+    sender: mpsc::WeakSender<Command>,
+    segments: Vec<(u32, u64)>,
+    opened: Opened,
+) {
+    let run = move || {
+        let recovery = Recovery { shared, sender, segments, batch: Vec::new() };
+        recovery.run(opened);
+    };
+    spawn("larder-recover", run);
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) {
+    if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(run) {
+        tracing::warn!(%error, "cannot start {name}: what was stored before is not found");
+    }
+}
+
+struct Recovery {
+    shared: Arc<Shared>,
+    sender: mpsc::WeakSender<Command>,
+    segments: Vec<(u32, u64)>,
+    batch: Vec<Recovered>,
+}
+
+/// The store was closed meanwhile.
+struct Closed;
+
+impl Recovery {
+    fn run(mut self, opened: Opened) {
+        let Opened { index, watermark } = opened;
+        let done = match (index, watermark) {
+            (Some(index), Some(watermark)) => self.load(index.as_ref(), watermark),
+            _ => self.rebuild(),
+        };
+        if done.is_ok()
+            && let Some(sender) = self.sender.upgrade()
+        {
+            let _ = sender.blocking_send(Command::RecoveryDone);
+        }
+    }
+
+    fn load(&mut self, index: &dyn Index, watermark: Watermark) -> Result<(), Closed> {
+        self.scan_from(watermark)?;
+        self.send_batch()?;
+        self.shared.state.send_replace(IndexState::Loading);
+        let mut closed = false;
+        let loaded = index.scan(&mut |fingerprint, entries| {
+            self.batch.extend(entries.into_iter().map(|entry| entry.recovered(fingerprint)));
+            closed = self.batch.len() >= BATCH && self.send_batch().is_err();
+            !closed
+        });
+        if closed {
+            return Err(Closed);
+        }
+        if let Err(error) = loaded {
+            tracing::warn!(%error, "the index cannot be read: its content is found in the segments");
+            return self.rebuild();
+        }
+        self.send_batch()
+    }
+
+    fn rebuild(&mut self) -> Result<(), Closed> {
+        self.shared.state.send_replace(IndexState::Rebuilding);
+        self.scan_from(Watermark { segment: 0, offset: 0 })?;
+        self.send_batch()
+    }
+
+    /// Scans the segments of the life before this one, behind the watermark.
+    fn scan_from(&mut self, watermark: Watermark) -> Result<(), Closed> {
+        for (id, size) in std::mem::take(&mut self.segments) {
+            let from = if id == watermark.segment { u64::from(watermark.offset) } else { 0 };
+            if id >= watermark.segment && from < size {
+                self.scan(id, from, size)?;
+            }
+            self.segments.push((id, size));
+        }
+        Ok(())
+    }
+
+    fn scan(&mut self, id: u32, from: u64, size: u64) -> Result<(), Closed> {
+        let shared = self.shared.clone();
+        let file = match shared.segments.open(id) {
+            Ok(file) => file,
+            Err(error) => {
+                tracing::warn!(segment = id, %error, "a segment cannot be opened");
+                return Ok(());
+            }
+        };
+        let mut scan = Scan::new(id, file, from, size);
+        loop {
+            match scan.next() {
+                Ok(Some(Found::Record { place, head, front })) if head.live => {
+                    let blob = head.blob.then_some(BlobRef { digest: head.digest, len: head.body_len });
+                    let fingerprint = shared.keys.fingerprint(front.key);
+                    let variant = head.variant;
+                    self.batch.push(Recovered { fingerprint, variant, place, blob, indexed: false });
+                }
+                Ok(Some(Found::Record { .. })) => {}
+                Ok(Some(Found::Damage { offset, bytes, fault })) => {
+                    tracing::debug!(segment = id, offset, bytes, %fault, "not a record");
+                }
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    tracing::warn!(segment = id, %error, "a segment cannot be read to its end");
+                    return Ok(());
+                }
+            }
+            if self.batch.len() >= BATCH {
+                self.send_batch()?;
+            }
+        }
+    }
+
+    fn send_batch(&mut self) -> Result<(), Closed> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let batch = std::mem::take(&mut self.batch);
+        send(&self.shared, &self.sender, Command::Recovered(batch))
+    }
+}
+
+fn send(shared: &Shared, sender: &mpsc::WeakSender<Command>, command: Command) -> Result<(), Closed> {
+    if shared.is_closing() {
+        return Err(Closed);
+    }
+    let sender = sender.upgrade().ok_or(Closed)?;
+    sender.blocking_send(command).map_err(|_| Closed)
+}
+
+/// Looks for blobs that no record names and has them removed, on a thread of its own. `known` are the digest
+/// prefixes of those that have an owner, sorted.
+pub(crate) fn sweep(shared: Arc<Shared>, sender: mpsc::WeakSender<Command>, known: Arc<[u64]>) {
+    spawn("larder-sweep", move || {
+        let mut directories = 0;
+        let _ = sweep_dir(&shared, &sender, &known, &shared.layout.blobs(), &mut directories);
+        let _ = send(&shared, &sender, Command::SweepDone { directories });
+    });
+}
+
+fn sweep_dir(
+    shared: &Shared,
+    sender: &mpsc::WeakSender<Command>,
+    known: &[u64],
+    dir: &Path,
+    directories: &mut u64,
+) -> Result<(), Closed> {
+    let Ok(entries) = fs::read_dir(dir) else { return Ok(()) };
+    let mut orphans = Vec::new();
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            *directories += 1;
+            sweep_dir(shared, sender, known, &path, directories)?;
+            continue;
+        }
+        let name = entry.file_name();
+        let digest = name.to_str().and_then(|name| BlobDigest::from_hex(name.trim_end_matches(".tree")));
+        if let Some(digest) = digest.filter(|digest| known.binary_search(&digest.prefix()).is_err()) {
+            orphans.push(digest);
+        }
+    }
+    if orphans.is_empty() {
+        return Ok(());
+    }
+    orphans.dedup();
+    tracing::debug!(count = orphans.len(), "blobs without an owner are removed");
+    send(shared, sender, Command::Orphans(orphans))
+}
+
+/// What the blobs took when last counted, in blocks; zero where that is not known.
+///
+/// The file is 12 bytes: the number, little-endian, and its CRC-32C.
+pub(crate) fn read_totals(layout: &Layout) -> u64 {
+    let read = || {
+        let bytes = fs::read(layout.totals()).ok()?;
+        let (number, check) = bytes.split_first_chunk::<8>()?;
+        (crc32c::crc32c(number).to_le_bytes() == *check).then(|| u64::from_le_bytes(*number))
+    };
+    read().unwrap_or(0)
+}
+
+pub(crate) fn write_totals(layout: &Layout, blocks: u64) {
+    let number = blocks.to_le_bytes();
+    let mut bytes = number.to_vec();
+    bytes.extend_from_slice(&crc32c::crc32c(&number).to_le_bytes());
+    let write = || -> io::Result<()> {
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(false).open(layout.totals())?.write_all_at(&bytes, 0)
+    };
+    if let Err(error) = write() {
+        tracing::debug!(%error, bytes = blocks * BLOCK, "cannot note the totals");
+    }
+}

@@ -1,0 +1,317 @@
+//! Segment files: records one after the other, never overwritten but for the mark of death.
+//!
+//! ```text
+//! offset  bytes  what (little-endian)
+//!      0      8  "LARDSEG" and version 1
+//!      8      4  number of the segment, as in its file name
+//!     12      4  CRC-32C of bytes 0 to 11
+//!     16         records, each at a multiple of 8
+//! ```
+//!
+//! Numbers only rise and are not used twice in one life of a directory. A process never appends to a segment
+//! of an earlier one, so a torn end stays where it is, as dead bytes.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lru::LruCache;
+
+use crate::directory::Place;
+use crate::layout::Layout;
+use crate::record::{ALIGN, DEAD, Front, HEAD_BYTES, Head, RecordFault, STATE_OFFSET};
+
+const MAGIC: [u8; 8] = *b"LARDSEG\x01";
+/// Where the first record stands.
+pub(crate) const FIRST_RECORD: u64 = 16;
+/// Segments that are kept open for reading.
+const OPEN_FILES: usize = 256;
+/// Bytes that a scan reads at once.
+const WINDOW: usize = 256 * 1024;
+
+/// The head of a segment file.
+pub(crate) fn header(id: u32) -> [u8; FIRST_RECORD as usize] {
+    let mut bytes = [0; FIRST_RECORD as usize];
+    let (magic, rest) = bytes.split_at_mut(8);
+    magic.copy_from_slice(&MAGIC);
+    let (number, check) = rest.split_at_mut(4);
+    number.copy_from_slice(&id.to_le_bytes());
+    let sum = crc32c::crc32c_append(crc32c::crc32c(&MAGIC), number);
+    check.copy_from_slice(&sum.to_le_bytes());
+    bytes
+}
+
+/// The numbers of the segments of a directory and their sizes in bytes, in rising order.
+pub(crate) fn list(layout: &Layout) -> io::Result<Vec<(u32, u64)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(layout.segments())? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let id = name
+            .to_str()
+            .and_then(|name| name.strip_suffix(".seg"))
+            .filter(|hex| hex.len() == 8)
+            .and_then(|hex| u32::from_str_radix(hex, 16).ok());
+        if let Some(id) = id {
+            found.push((id, entry.metadata()?.len()));
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Makes a new segment file with its header in it.
+pub(crate) fn create(layout: &Layout, id: u32) -> io::Result<File> {
+    let file =
+        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(layout.segment(id))?;
+    file.write_all_at(&header(id), 0)?;
+    Ok(file)
+}
+
+/// Segments opened for reading and marking, a bounded number at a time.
+#[derive(Debug)]
+pub(crate) struct SegmentFiles {
+    layout: Arc<Layout>,
+    open: Mutex<LruCache<u32, Arc<File>>>,
+}
+
+impl SegmentFiles {
+    pub(crate) fn new(layout: Arc<Layout>) -> Self {
+        let bound = NonZeroUsize::new(OPEN_FILES).unwrap_or(NonZeroUsize::MIN);
+        Self { layout, open: Mutex::new(LruCache::new(bound)) }
+    }
+
+    /// The file, if it is open already.
+    pub(crate) fn cached(&self, id: u32) -> Option<Arc<File>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    pub(crate) fn open(&self, id: u32) -> io::Result<Arc<File>> {
+        if let Some(file) = self.cached(id) {
+            return Ok(file);
+        }
+        let file = Arc::new(OpenOptions::new().read(true).write(true).open(self.layout.segment(id))?);
+        self.add(id, file.clone());
+        Ok(file)
+    }
+
+    pub(crate) fn add(&self, id: u32, file: Arc<File>) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).put(id, file);
+    }
+
+    /// The segment is about to be unlinked.
+    pub(crate) fn forget(&self, id: u32) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).pop(&id);
+    }
+
+    /// Marks a record as dead in place.
+    pub(crate) fn mark_dead(&self, place: Place) -> io::Result<()> {
+        self.open(place.segment)?.write_all_at(&[DEAD], u64::from(place.offset) + STATE_OFFSET)
+    }
+
+    /// Reads the fixed part of the record at a place.
+    pub(crate) fn head(&self, place: Place) -> io::Result<Head> {
+        let mut bytes = [0; HEAD_BYTES];
+        self.open(place.segment)?.read_exact_at(&mut bytes, u64::from(place.offset))?;
+        Head::decode(&bytes).map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))
+    }
+}
+
+/// What a scan comes upon.
+#[derive(Debug)]
+pub(crate) enum Found<'a> {
+    /// A record whose head, key and metadata are proved; the body is not read.
+    Record { place: Place, head: Head, front: Front<'a> },
+    /// Bytes from here to the next record, or to the end, are not records.
+    Damage { offset: u64, bytes: u64, fault: RecordFault },
+}
+
+/// Reads a segment from record to record, without the bodies.
+///
+/// Damage does not end a scan: records begin at multiples of eight and prove themselves, so it goes on at the
+/// next one.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    id: u32,
+    file: Arc<File>,
+    offset: u64,
+    end: u64,
+    window: Vec<u8>,
+    window_at: u64,
+}
+
+impl Scan {
+    /// Scans `file` from `offset` (zero is the first record) to `end`.
+    pub(crate) fn new(id: u32, file: Arc<File>, offset: u64, end: u64) -> Self {
+        let offset = offset.max(FIRST_RECORD).next_multiple_of(ALIGN);
+        Self { id, file, offset, end, window: Vec::new(), window_at: 0 }
+    }
+
+    /// Where the next record is looked for.
+    pub(crate) const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The next thing in the segment; `None` at its end.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Found<'_>>> {
+        if self.offset >= self.end {
+            return Ok(None);
+        }
+        let begin = self.offset;
+        match self.head_at(begin)? {
+            Ok(head) => {
+                self.offset = begin + head.record_bytes();
+                let place = self.place(begin, &head);
+                let front = head.check(self.bytes(begin)).map_err(invalid)?;
+                Ok(Some(Found::Record { place, head, front }))
+            }
+            Err(fault) => {
+                let mut at = begin + ALIGN;
+                while at < self.end && self.head_at(at)?.is_err() {
+                    at += ALIGN;
+                }
+                self.offset = at.min(self.end);
+                Ok(Some(Found::Damage { offset: begin, bytes: self.offset - begin, fault }))
+            }
+        }
+    }
+
+    fn place(&self, offset: u64, head: &Head) -> Place {
+        let narrow = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        Place { segment: self.id, offset: narrow(offset), length: narrow(head.record_bytes()) }
+    }
+
+    /// The head of the record at `offset`, proved, with its key and metadata in the window.
+    fn head_at(&mut self, offset: u64) -> io::Result<Result<Head, RecordFault>> {
+        self.fill(offset, HEAD_BYTES)?;
+        let head = match Head::decode(self.bytes(offset)) {
+            Ok(head) => head,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        if offset + head.record_bytes() > self.end {
+            return Ok(Err(RecordFault::Cut));
+        }
+        self.fill(offset, head.front_bytes())?;
+        Ok(head.check(self.bytes(offset)).map(|_| head))
+    }
+
+    fn bytes(&self, offset: u64) -> &[u8] {
+        let skip = usize::try_from(offset.saturating_sub(self.window_at)).unwrap_or(usize::MAX);
+        self.window.get(skip..).unwrap_or(&[])
+    }
+
+    /// Makes the window hold `len` bytes from `offset`, or all there are.
+    fn fill(&mut self, offset: u64, len: usize) -> io::Result<()> {
+        let have = self.window_at + self.window.len() as u64;
+        let want = (offset + len as u64).min(self.end);
+        if offset >= self.window_at && want <= have {
+            return Ok(());
+        }
+        let size = (len.max(WINDOW) as u64).min(self.end - offset);
+        self.window.resize(usize::try_from(size).map_err(invalid)?, 0);
+        self.window_at = offset;
+        let read = read_full(&self.file, &mut self.window, offset)?;
+        self.window.truncate(read);
+        Ok(())
+    }
+}
+
+/// Reads until the buffer is full or the file ends.
+pub(crate) fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + done as u64) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::BlobDigest;
+    use crate::directory::VariantTag;
+    use crate::record::{BodyFacts, EncodedFront};
+
+    fn segment_with(keys: &[&str]) -> (tempfile::TempDir, Arc<Layout>, Vec<Place>) {
+        let root = tempfile::tempdir().unwrap();
+        let (layout, _) = Layout::open(root.path()).unwrap();
+        let file = create(&layout, 3).unwrap();
+        let mut at = FIRST_RECORD;
+        let mut places = Vec::new();
+        for (n, key) in keys.iter().enumerate() {
+            let body = vec![n as u8; 100 + n];
+            let facts = BodyFacts { digest: BlobDigest::of(&body), len: body.len() as u64, blob: false };
+            let mut bytes =
+                EncodedFront::new(key, b"meta", VariantTag(0), facts).unwrap().seal(n as u64).to_vec();
+            bytes.extend_from_slice(&body);
+            bytes.resize(bytes.len().next_multiple_of(8), 0);
+            file.write_all_at(&bytes, at).unwrap();
+            places.push(Place { segment: 3, offset: at as u32, length: bytes.len() as u32 });
+            at += bytes.len() as u64;
+        }
+        (root, Arc::new(layout), places)
+    }
+
+    fn scan(layout: &Arc<Layout>) -> (Vec<(String, Place, bool)>, Vec<(u64, u64)>) {
+        let file = Arc::new(File::open(layout.segment(3)).unwrap());
+        let end = file.metadata().unwrap().len();
+        let mut scan = Scan::new(3, file, 0, end);
+        let (mut records, mut damages) = (Vec::new(), Vec::new());
+        while let Some(found) = scan.next().unwrap() {
+            match found {
+                Found::Record { place, head, front } => {
+                    records.push((front.key.to_owned(), place, head.live))
+                }
+                Found::Damage { offset, bytes, .. } => damages.push((offset, bytes)),
+            }
+        }
+        (records, damages)
+    }
+
+    #[test]
+    fn a_scan_finds_every_record_where_it_was_written() {
+        let (_root, layout, places) = segment_with(&["a", "bb", "ccc"]);
+        let (records, damages) = scan(&layout);
+        assert_eq!(records.iter().map(|(_, place, _)| *place).collect::<Vec<_>>(), places);
+        assert!(damages.is_empty());
+    }
+
+    #[test]
+    fn a_dead_mark_is_seen() {
+        let (_root, layout, places) = segment_with(&["a", "b"]);
+        SegmentFiles::new(layout.clone()).mark_dead(places[0]).unwrap();
+        let live: Vec<_> = scan(&layout).0.into_iter().map(|(_, _, live)| live).collect();
+        assert_eq!(live, [false, true]);
+    }
+
+    #[test]
+    fn a_scan_goes_on_behind_damage() {
+        let (_root, layout, places) = segment_with(&["a", "b", "c"]);
+        let file = OpenOptions::new().write(true).open(layout.segment(3)).unwrap();
+        file.write_all_at(&[0xff; 20], u64::from(places[1].offset) + 30).unwrap();
+        let (records, damages) = scan(&layout);
+        assert_eq!(records.iter().map(|(key, ..)| key.as_str()).collect::<Vec<_>>(), ["a", "c"]);
+        assert_eq!(damages, [(u64::from(places[1].offset), u64::from(places[1].length))]);
+    }
+
+    #[test]
+    fn a_torn_end_is_damage_up_to_the_end() {
+        let (_root, layout, places) = segment_with(&["a", "b"]);
+        let file = OpenOptions::new().write(true).open(layout.segment(3)).unwrap();
+        file.set_len(u64::from(places[1].offset) + 50).unwrap();
+        let (records, damages) = scan(&layout);
+        assert_eq!(records.len(), 1);
+        assert_eq!(damages, [(u64::from(places[1].offset), 50)]);
+    }
+}

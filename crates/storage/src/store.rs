@@ -1,0 +1,238 @@
+//! The one door to everything that is stored: look up, write, freshen, remove.
+//!
+//! A `Store` is a handle: cloning is cheap, and it may be used from any number of single-threaded runtimes. All
+//! changes are made by one thread of its own, so none of them can race another. Nothing here fails a request:
+//! what cannot be read is a miss, what cannot be written is passed on.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use larder_policy::packages::ExpectedDigest;
+use larder_policy::{CacheKey, StoredResponse};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::blob::{Blobs, Hint};
+use crate::command::{AppendBody, Command};
+use crate::error::{Error, OpenError};
+use crate::fill::{Fill, append, new_core};
+use crate::filling::Filling;
+use crate::layout::Layout;
+use crate::lookup::Lookup;
+use crate::options::Options;
+use crate::purge::{self, Filter};
+use crate::shared::{Shared, TOUCH_EVERY};
+use crate::stats::{Counters, IndexState, Stats};
+use crate::stored::{Stored, Variants};
+use crate::verify::{self, Entries, Repair, VerifyReport};
+use crate::writer::{self, COMMANDS, HINTS};
+
+/// A store of responses in one directory. See the module.
+#[derive(Clone, Debug)]
+pub struct Store {
+    handle: Arc<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+    sender: mpsc::Sender<Command>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // Background threads give up; the writer ends when the last sender is gone.
+        self.shared.closing.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Store {
+    /// Opens the store in a directory, or makes one. Blocks for some file operations, but not for the index:
+    /// that is opened on its own thread, and lookups reach it as soon as it is there.
+    ///
+    /// # Errors
+    ///
+    /// The directory is in use, of another format, of another user, full of other things or not usable. Damage
+    /// to what is stored is no error.
+    pub fn open(options: Options) -> Result<Self, OpenError> {
+        let (layout, lock) = Layout::open(&options.dir)?;
+        let layout = Arc::new(layout);
+        let counters = Arc::new(Counters::default());
+        let (hint_sender, hints) = mpsc::channel::<Hint>(HINTS);
+        let (sender, commands) = mpsc::channel::<Command>(COMMANDS);
+        let blobs = Arc::new(Blobs::new(layout.clone(), counters.clone(), hint_sender));
+        let shared = Arc::new(Shared::new(options, layout, counters, blobs));
+        let inbox = writer::Inbox { commands, hints };
+        let thread = writer::start(shared.clone(), inbox, sender.downgrade(), lock)?;
+        let writer = Mutex::new(Some(thread));
+        Ok(Self { handle: Arc::new(Handle { shared, sender, writer }) })
+    }
+
+    /// All variants under a key, if the memory tier has them. No I/O and no waiting.
+    #[must_use]
+    pub fn cached(&self, key: &CacheKey) -> Option<Variants> {
+        let shared = &self.handle.shared;
+        let variants = shared.memory.get(key)?;
+        let now = shared.now();
+        for stored in variants.iter() {
+            let core = &stored.core;
+            if core.touch(now, TOUCH_EVERY) {
+                shared.blobs.hint(Hint::Touch(core.fingerprint, core.variant));
+            }
+        }
+        Some(variants)
+    }
+
+    /// All variants under a key, the one stored last first: from memory, else from disk.
+    ///
+    /// Trouble is a miss: what is damaged is left out, dropped, counted and logged. Needs a runtime with a timer
+    /// and a blocking pool.
+    pub async fn lookup(&self, key: &CacheKey) -> Variants {
+        if let Some(variants) = self.cached(key) {
+            return variants;
+        }
+        let shared = self.handle.shared.clone();
+        let fingerprint = shared.keys.fingerprint(key.as_str());
+        Lookup { shared, key: key.clone(), fingerprint }.run().await
+    }
+
+    /// Begins to store a response whose body is about to arrive.
+    ///
+    /// `length` is what was announced. `expect` is a digest that the body must have, else it is passed on and
+    /// not stored. Never fails: what cannot be stored is relayed.
+    #[must_use]
+    pub fn begin(
+        &self,
+        key: CacheKey,
+        response: StoredResponse,
+        length: Option<u64>,
+        expect: Option<ExpectedDigest>,
+    ) -> Fill {
+        let shared = &self.handle.shared;
+        let relay = !shared.is_storing() || length.unwrap_or(0) > shared.options.largest_object();
+        let filling = Filling::new(key, response, length, relay, shared.blobs.clone());
+        Fill::new(shared.clone(), self.handle.sender.clone(), filling, expect)
+    }
+
+    /// Stores new metadata for a stored body, as after a 304. The old record is replaced.
+    ///
+    /// What is returned has the new metadata also when the disk refused it.
+    pub async fn freshen(&self, stored: &Arc<Stored>, response: StoredResponse) -> Arc<Stored> {
+        let shared = &self.handle.shared;
+        let old = &stored.core;
+        let core = new_core(shared, &old.key, response, old.digest, old.len, old.inline.clone());
+        let body = match &old.inline {
+            Some(inline) if old.len <= shared.options.segment_max() => AppendBody::Inline(inline.clone()),
+            _ => AppendBody::Existing,
+        };
+        let fresh = Stored::new(core.clone(), stored.tier());
+        if shared.is_storing() {
+            append(shared, &self.handle.sender, core, body).await;
+        }
+        fresh
+    }
+
+    /// Removes all variants under a key. Returns how many there were; when it returns, none is served any more.
+    pub async fn remove(&self, key: &CacheKey) -> usize {
+        let fingerprint = self.handle.shared.keys.fingerprint(key.as_str());
+        let (reply, done) = oneshot::channel();
+        let command = Command::Remove(key.clone(), fingerprint, reply);
+        if self.handle.sender.send(command).await.is_err() {
+            return 0;
+        }
+        done.await.unwrap_or(0)
+    }
+
+    /// Removes every stored response that a filter matches, and says how many those were.
+    ///
+    /// Hosts and tags are found by reading the heads of all records, which takes as long as that takes.
+    ///
+    /// # Errors
+    ///
+    /// The segments cannot be read, or the store is closed.
+    pub async fn remove_where(&self, filter: Filter) -> Result<u64, Error> {
+        purge::remove_where(&self.handle.shared, &self.handle.sender, filter).await
+    }
+
+    /// Figures of this moment.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let shared = &self.handle.shared;
+        let counters = &shared.counters;
+        let (memory_bytes, memory_objects, memory_hits) = shared.memory.figures();
+        let (segment_bytes, blob_bytes) = (counters.segment_bytes.get(), counters.blob_bytes.get());
+        let (temp_bytes, index_bytes) = (counters.temp_bytes.get(), counters.index_bytes.get());
+        Stats {
+            objects: shared.directory.len() as u64,
+            disk_bytes: segment_bytes + blob_bytes + temp_bytes + index_bytes,
+            disk_limit: shared.options.disk_limit,
+            segment_bytes,
+            dead_bytes: counters.dead_bytes.get(),
+            blob_bytes,
+            temp_bytes,
+            index_bytes,
+            memory_bytes,
+            memory_limit: shared.options.memory_limit,
+            memory_objects,
+            directory_bytes: shared.directory.memory_bytes() as u64,
+            memory_hits,
+            disk_hits: counters.disk_hits.get(),
+            misses: counters.misses.get(),
+            stored: counters.stored.get(),
+            relayed: counters.relayed.get(),
+            digest_mismatches: counters.digest_mismatches.get(),
+            evicted: counters.evicted.get(),
+            removed: counters.removed.get(),
+            compacted: counters.compacted.get(),
+            damaged: counters.damaged.get(),
+            read_errors: counters.read_errors.get(),
+            write_errors: counters.write_errors.get(),
+            index: *shared.state.borrow(),
+        }
+    }
+
+    /// Waits until everything that is stored is known: loaded from the index, or rebuilt from the segments.
+    pub async fn ready(&self) {
+        let mut state = self.handle.shared.state.subscribe();
+        let _ = state.wait_for(|state| *state == IndexState::Ready).await;
+    }
+
+    /// Reads everything that is stored and proves it. With [`Repair::Yes`], what is wrong is dropped and the
+    /// index is made anew.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be listed, or the store is closed.
+    pub async fn verify(&self, repair: Repair) -> Result<VerifyReport, Error> {
+        self.ready().await;
+        verify::verify(&self.handle.shared, &self.handle.sender, repair).await
+    }
+
+    /// Everything that is stored, in the order in which it lies on disk. Blocks while it reads.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be listed.
+    pub fn entries(&self) -> Result<Entries, Error> {
+        Entries::new(self.handle.shared.clone())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+
+    /// Writes everything out and lets the directory go. Other handles of this store miss from now on.
+    pub async fn close(self) {
+        let (reply, done) = oneshot::channel();
+        self.handle.shared.closing.store(true, Ordering::Relaxed);
+        if self.handle.sender.send(Command::Close(reply)).await.is_ok() {
+            let _ = done.await;
+        }
+        let thread = self.handle.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+}

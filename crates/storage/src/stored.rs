@@ -1,0 +1,154 @@
+//! A stored response as callers hold it: key, metadata, and where its body is read from.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use larder_policy::{CacheKey, StoredResponse};
+
+use crate::blob::{Blobs, Origin};
+use crate::body::BodyReader;
+use crate::digest::BlobDigest;
+use crate::directory::{Fingerprint, VariantTag};
+
+/// What a response takes in memory beside its key, fields and body.
+const OVERHEAD: usize = 640;
+
+/// All stored responses under one cache key, the one stored last first.
+pub type Variants = Arc<[Arc<Stored>]>;
+
+/// Where a lookup found a response.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Tier {
+    /// In the memory tier.
+    Memory,
+    /// On disk.
+    Disk,
+}
+
+/// One stored response. Cheap to clone through its `Arc`; it stays readable while it is evicted or replaced.
+pub struct Stored {
+    pub(crate) core: Arc<Core>,
+    tier: Tier,
+}
+
+/// What the memory tier and its readers share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) key: CacheKey,
+    pub(crate) response: StoredResponse,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) variant: VariantTag,
+    pub(crate) digest: BlobDigest,
+    pub(crate) len: u64,
+    /// The whole body, where it is small.
+    pub(crate) inline: Option<Bytes>,
+    /// Zero until the writer has given the record its number.
+    pub(crate) sequence: AtomicU64,
+    /// Second of the store's clock at which the eviction order last heard of a hit.
+    pub(crate) touched: AtomicU32,
+    pub(crate) blobs: Arc<Blobs>,
+}
+
+impl Stored {
+    pub(crate) fn new(core: Arc<Core>, tier: Tier) -> Arc<Self> {
+        Arc::new(Self { core, tier })
+    }
+
+    /// The cache key it is stored under.
+    #[must_use]
+    pub fn key(&self) -> &CacheKey {
+        &self.core.key
+    }
+
+    /// Status, fields, times and reuse facts.
+    #[must_use]
+    pub fn response(&self) -> &StoredResponse {
+        &self.core.response
+    }
+
+    /// Length of the body in bytes.
+    #[must_use]
+    pub fn body_len(&self) -> u64 {
+        self.core.len
+    }
+
+    /// BLAKE3 digest of the body.
+    #[must_use]
+    pub fn digest(&self) -> BlobDigest {
+        self.core.digest
+    }
+
+    /// Where the lookup that returned this found it.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// The whole body, where it is in memory: no reader is needed then.
+    #[must_use]
+    pub fn inline_body(&self) -> Option<&Bytes> {
+        self.core.inline.as_ref()
+    }
+
+    /// Reads bytes `range` of the body; what lies beyond its end is left out.
+    ///
+    /// Nothing is opened before the first [`BodyReader::next`]. A caller that awaits the first piece before it
+    /// sends a head can still turn to the origin when the body turns out to be damaged.
+    #[must_use]
+    pub fn body(self: &Arc<Self>, range: Range<u64>) -> BodyReader {
+        let end = range.end.min(self.core.len);
+        let start = range.start.min(end);
+        match &self.core.inline {
+            Some(body) => BodyReader::of_bytes(slice(body, start, end)),
+            None => BodyReader::of_blob(self.core.clone(), start..end),
+        }
+    }
+}
+
+impl Core {
+    pub(crate) fn origin(&self) -> Origin {
+        Origin { fingerprint: self.fingerprint, variant: self.variant }
+    }
+
+    /// Bytes of memory that this response counts for.
+    pub(crate) fn weight(&self) -> usize {
+        OVERHEAD
+            + self.key.as_str().len()
+            + self.response.fields().as_wire().len()
+            + self.inline.as_ref().map_or(0, Bytes::len)
+    }
+
+    pub(crate) fn sequence(&self) -> u64 {
+        self.sequence.load(Ordering::Relaxed)
+    }
+
+    /// Notes a hit; true when the eviction order should hear of it.
+    pub(crate) fn touch(&self, now: u32, every: u32) -> bool {
+        let due = now.wrapping_sub(self.touched.load(Ordering::Relaxed)) >= every;
+        if due {
+            self.touched.store(now, Ordering::Relaxed);
+        }
+        due
+    }
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stored")
+            .field("key", &self.core.key)
+            .field("body_len", &self.core.len)
+            .field("digest", &self.core.digest)
+            .field("tier", &self.tier)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A part of shared bytes; offsets beyond the end are taken as the end.
+pub(crate) fn slice(bytes: &Bytes, start: u64, end: u64) -> Bytes {
+    let clamp = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(bytes.len());
+    let (start, end) = (clamp(start), clamp(end));
+    bytes.slice(start.min(end)..end)
+}

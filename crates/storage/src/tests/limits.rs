@@ -1,0 +1,152 @@
+use std::os::unix::fs::MetadataExt;
+
+use super::*;
+
+/// Allocated bytes of everything in the directory.
+fn allocated(path: &Path) -> u64 {
+    let found = fs::symlink_metadata(path).unwrap();
+    let mut bytes = found.blocks() * 512;
+    if found.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            bytes += allocated(&entry.unwrap().path());
+        }
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn the_disk_limit_holds_under_churn() {
+    let limit = 16 * MIB;
+    let mut bench = Bench::new(|options| options.disk_limit = limit);
+    let mut random = 1_u64;
+    for n in 0..1500_u64 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let size = match random >> 60 {
+            0..=11 => (random >> 40) as usize % 40_000,
+            12..=14 => (random >> 40) as usize % 300_000,
+            _ => (random >> 40) as usize % 2_000_000,
+        };
+        assert!(put(bench.store(), &key(n % 1000), &body(n, size)).await.is_some(), "{n}");
+        let stats = bench.store().stats();
+        assert!(stats.disk_bytes <= limit, "{stats:?}");
+        if n % 100 == 0 {
+            let found = allocated(bench.dir());
+            assert!(found <= limit + 64 * 1024, "{found} allocated, {stats:?}");
+            assert!(found.abs_diff(stats.disk_bytes) <= 256 * 1024, "{found} allocated, {stats:?}");
+        }
+    }
+    let stats = bench.store().stats();
+    assert!(stats.evicted > 0 && stats.compacted > 0, "{stats:?}");
+    assert!(stats.dead_bytes * 4 <= stats.segment_bytes.max(4 * MIB), "{stats:?}");
+    assert_eq!(get(bench.store(), &key(1499 % 1000)).await.map(|found| found.is_ok()), Some(true));
+    bench.reopen().await;
+    let again = bench.store().stats();
+    assert!(again.objects.abs_diff(stats.objects) <= 2, "{again:?} {stats:?}");
+    assert!(again.disk_bytes <= limit);
+}
+
+#[tokio::test]
+async fn the_longest_unused_leaves_first() {
+    let bench = Bench::new(|options| options.disk_limit = 8 * MIB);
+    let store = bench.store();
+    for n in 0..5 {
+        put(store, &key(n), &body(n, 1_000_000)).await.unwrap();
+    }
+    // As if it had been asked for some seconds later.
+    let (print, variant) = store.shared().keys.tags(&key(0), response().nominated());
+    store.shared().blobs.hint(crate::blob::Hint::Touch(print, variant));
+    for n in 5..9 {
+        put(store, &key(n), &body(n, 1_000_000)).await.unwrap();
+    }
+    assert!(!store.lookup(&key(0)).await.is_empty(), "was touched");
+    assert!(store.lookup(&key(1)).await.is_empty(), "was the oldest");
+    assert!(!store.lookup(&key(8)).await.is_empty());
+    assert!(store.stats().evicted >= 1);
+}
+
+#[tokio::test]
+async fn compaction_keeps_the_live_records() {
+    let mut bench = Bench::new(|options| {
+        options.disk_limit = 64 * MIB;
+        options.segment_bytes = MIB / 4;
+        options.memory_limit = 0;
+    });
+    for round in 0..6 {
+        for n in 0..300 {
+            // A third stays from the first round, the rest is replaced again and again.
+            if round == 0 || n % 3 != 0 {
+                put(bench.store(), &key(n), &body(n + round * 1000, 5000)).await.unwrap();
+            }
+        }
+    }
+    for reopened in [false, true] {
+        for n in 0..300 {
+            let round = if n % 3 == 0 { 0 } else { 5 };
+            assert_eq!(
+                get(bench.store(), &key(n)).await.unwrap().unwrap(),
+                body(n + round * 1000, 5000),
+                "{n}"
+            );
+        }
+        let stats = bench.store().stats();
+        assert_eq!(stats.objects, 300);
+        assert!(reopened || stats.compacted > 0, "{stats:?}");
+        assert!(stats.dead_bytes * 3 <= stats.segment_bytes, "{stats:?}");
+        bench.reopen().await;
+    }
+}
+
+#[tokio::test]
+async fn lookups_find_records_while_they_are_copied() {
+    let bench = Bench::new(|options| {
+        options.disk_limit = 32 * MIB;
+        options.segment_bytes = MIB / 4;
+        options.memory_limit = 0;
+    });
+    for n in 0..50 {
+        put(bench.store(), &key(format_args!("keep/{n}")), &body(n, 3000)).await.unwrap();
+        put(bench.store(), &key(format_args!("churn/{n}")), &body(n, 20_000)).await.unwrap();
+    }
+    let churn = async {
+        for round in 0..10 {
+            for n in 0..50 {
+                put(bench.store(), &key(format_args!("churn/{n}")), &body(n + round, 20_000)).await.unwrap();
+            }
+        }
+    };
+    let look = async {
+        for _ in 0..40 {
+            for n in 0..50 {
+                let found = get(bench.store(), &key(format_args!("keep/{n}"))).await;
+                assert_eq!(found.unwrap().unwrap(), body(n, 3000));
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::join!(churn, look);
+    assert!(bench.store().stats().compacted > 0);
+    assert_eq!(bench.store().stats().damaged, 0);
+}
+
+#[tokio::test]
+async fn the_memory_tier_stays_within_its_limit() {
+    let bench = Bench::new(|options| {
+        options.disk_limit = 60 * MIB;
+        options.memory_limit = MIB;
+    });
+    for n in 0..300 {
+        put(bench.store(), &key(n), &body(n, 10_000)).await.unwrap();
+        assert!(bench.store().stats().memory_bytes <= MIB);
+    }
+    assert!(bench.store().stats().memory_objects > 50);
+    assert!(bench.store().cached(&key(299)).is_some());
+    assert!(bench.store().cached(&key(0)).is_none());
+    assert!(!bench.store().lookup(&key(0)).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_cannot_fit_is_relayed() {
+    let bench = Bench::new(|options| options.disk_limit = 4 * MIB);
+    let fill = bench.store().begin(key(1), response(), Some(5 * MIB), None);
+    assert!(!fill.is_storing());
+}

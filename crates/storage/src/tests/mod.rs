@@ -1,0 +1,211 @@
+//! The store as a whole, through its door.
+
+mod basic;
+mod damage;
+mod fills;
+mod limits;
+mod model;
+mod restart;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use larder_policy::{
+    CacheKey, Exchange, Fields, PolicySettings, StoredResponse, TargetUri, Timestamp, storability,
+};
+
+use crate::{BodyReader, Options, ReadError, Store, Stored};
+
+const MIB: u64 = 1 << 20;
+
+/// A store in a directory of its own.
+struct Bench {
+    root: tempfile::TempDir,
+    options: Options,
+    store: Option<Store>,
+}
+
+impl Bench {
+    fn new(change: impl FnOnce(&mut Options)) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let mut options = Options::new(root.path());
+        options.disk_limit = 1 << 30;
+        options.memory_limit = 4 * MIB;
+        change(&mut options);
+        let store = Some(Store::open(options.clone()).unwrap());
+        Self { root, options, store }
+    }
+
+    /// Below this limit there is no sled, which makes a test fast.
+    fn small() -> Self {
+        Self::new(|options| options.disk_limit = 32 * MIB)
+    }
+
+    fn store(&self) -> &Store {
+        self.store.as_ref().unwrap()
+    }
+
+    fn dir(&self) -> &Path {
+        self.root.path()
+    }
+
+    async fn close(&mut self) {
+        self.store.take().unwrap().close().await;
+    }
+
+    async fn reopen(&mut self) {
+        if self.store.is_some() {
+            self.close().await;
+        }
+        self.store = Some(Store::open(self.options.clone()).unwrap());
+        self.store().ready().await;
+    }
+
+    /// A second store on a copy of the directory as it is now: what a crash would leave.
+    fn crash_image(&self) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        copy_dir(self.dir(), root.path());
+        let mut options = self.options.clone();
+        options.dir = root.path().to_owned();
+        let store = Some(Store::open(options.clone()).unwrap());
+        Self { root, options, store }
+    }
+
+    fn blobs(&self) -> Vec<PathBuf> {
+        let mut found = files(&self.dir().join("blobs"));
+        found.retain(|path| path.extension().is_none());
+        found
+    }
+
+    fn segments(&self) -> Vec<PathBuf> {
+        files(&self.dir().join("segments"))
+    }
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &to);
+        } else if let Err(error) = fs::copy(entry.path(), to) {
+            // A temporary file may be gone by now.
+            assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+        }
+    }
+}
+
+/// Flips one bit of a file.
+fn flip(path: &Path, at: u64) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at as usize] ^= 0x20;
+    let modified = fs::OpenOptions::new().write(true).open(path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&modified, &bytes[at as usize..=at as usize], at).unwrap();
+}
+
+fn key(name: impl std::fmt::Display) -> CacheKey {
+    CacheKey::of(&TargetUri::parse(format!("http://example.com/{name}").as_bytes()).unwrap())
+}
+
+fn fields(lines: &[(&str, &str)]) -> Fields {
+    let mut fields = Fields::new();
+    for (name, value) in lines {
+        fields.push(name, value.as_bytes()).unwrap();
+    }
+    fields
+}
+
+fn response_to(request: &[(&str, &str)], response: &[(&str, &str)]) -> StoredResponse {
+    let mut lines = vec![("Cache-Control", "max-age=3600"), ("Date", "Mon, 23 Nov 2026 12:00:00 GMT")];
+    lines.extend(response);
+    let key = key("x");
+    let exchange = Exchange {
+        method: &Method::GET,
+        target: key.target(),
+        request: &fields(request),
+        status: StatusCode::OK,
+        response: &fields(&lines),
+        request_time: Timestamp::from_secs(1_795_435_200),
+        response_time: Timestamp::from_secs(1_795_435_201),
+        framing_sound: true,
+    };
+    storability(&PolicySettings::default(), &exchange, None).unwrap()
+}
+
+fn response() -> StoredResponse {
+    response_to(&[], &[("Content-Type", "text/plain")])
+}
+
+/// Bytes that differ from seed to seed and from block to block.
+fn body(seed: u64, len: usize) -> Bytes {
+    let mut reader = blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof();
+    let mut bytes = vec![0; len];
+    reader.fill(&mut bytes);
+    bytes.into()
+}
+
+async fn put(store: &Store, key: &CacheKey, body: &Bytes) -> Option<Arc<Stored>> {
+    put_response(store, key, response(), body).await
+}
+
+async fn put_response(
+    store: &Store,
+    key: &CacheKey,
+    response: StoredResponse,
+    body: &Bytes,
+) -> Option<Arc<Stored>> {
+    let mut fill = store.begin(key.clone(), response, Some(body.len() as u64), None);
+    let mut rest = body.clone();
+    while !rest.is_empty() {
+        let piece = rest.split_to(rest.len().min(50_000));
+        if fill.write(piece).await.is_err() {
+            return None;
+        }
+    }
+    fill.finish().await
+}
+
+async fn read(mut reader: BodyReader) -> Result<Vec<u8>, ReadError> {
+    let mut all = Vec::new();
+    while let Some(bytes) = reader.next().await? {
+        assert!(!bytes.is_empty());
+        all.extend_from_slice(&bytes);
+    }
+    Ok(all)
+}
+
+async fn get(store: &Store, key: &CacheKey) -> Option<Result<Vec<u8>, ReadError>> {
+    let variants = store.lookup(key).await;
+    let first = variants.first()?;
+    assert_eq!(first.key(), key);
+    Some(read(first.body(0..u64::MAX)).await)
+}
+
+/// Looks up until the response is gone: removal for damage is told to the writer, which may take a moment.
+async fn until_gone(store: &Store, key: &CacheKey) {
+    for _ in 0..2000 {
+        if store.lookup(key).await.is_empty() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    panic!("{key:?} stays");
+}

@@ -1,0 +1,87 @@
+use std::collections::HashMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::*;
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % bound
+    }
+}
+
+/// The store equals a map, whatever is done to it, while nothing has to be evicted.
+#[tokio::test]
+async fn the_store_equals_a_map() {
+    let seed = std::env::var("LARDER_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed =
+        seed.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 | 1);
+    println!("LARDER_TEST_SEED={seed}");
+    let mut random = Random(seed);
+    let mut bench = Bench::new(|options| {
+        options.segment_bytes = MIB / 2;
+        options.memory_limit = MIB;
+    });
+    let mut model: HashMap<(u64, u64), (u64, usize)> = HashMap::new();
+    let variant = |n: u64| response_to(&[("Accept", &format!("type/{n}"))], &[("Vary", "Accept")]);
+    for step in 0..3000_u64 {
+        let (name, kind) = (random.below(60), random.below(2));
+        match random.below(100) {
+            0..=49 => {
+                let size = match random.below(20) {
+                    0 => random.below(700_000),
+                    1 | 2 => random.below(200_000),
+                    _ => random.below(8_000),
+                } as usize;
+                // Some bodies are the same as others.
+                let seed = if random.below(4) == 0 { 7 } else { step };
+                put_response(bench.store(), &key(name), variant(kind), &body(seed, size)).await.unwrap();
+                model.insert((name, kind), (seed, size));
+            }
+            50..=57 => {
+                let known = (0..2).filter(|kind| model.remove(&(name, *kind)).is_some()).count();
+                assert_eq!(bench.store().remove(&key(name)).await, known, "seed {seed} step {step}");
+            }
+            58..=62 => {
+                let variants = bench.store().lookup(&key(name)).await;
+                if let Some(stored) = variants.first() {
+                    let again = stored.response().clone();
+                    bench.store().freshen(stored, again).await;
+                }
+            }
+            63..=64 if step % 7 == 0 => bench.reopen().await,
+            65 if step % 5 == 0 => {
+                // Killed: what is there now goes on as another store.
+                let image = bench.crash_image();
+                bench.close().await;
+                bench = image;
+            }
+            66 => {
+                let mut fill = bench.store().begin(key(name), variant(kind), None, None);
+                fill.write(body(step, 300_000)).await.unwrap();
+            }
+            _ => {
+                let variants = bench.store().lookup(&key(name)).await;
+                let expected = (0..2).filter(|kind| model.contains_key(&(name, *kind))).count();
+                assert_eq!(variants.len(), expected, "seed {seed} step {step} key {name}");
+                for stored in variants.iter() {
+                    let kind = (0..2).find(|kind| stored.response() == &variant(*kind)).unwrap();
+                    let (body_seed, size) = model[&(name, kind)];
+                    let found = read(stored.body(0..u64::MAX)).await.unwrap();
+                    assert!(found == body(body_seed, size), "seed {seed} step {step} key {name}");
+                }
+            }
+        }
+    }
+    bench.reopen().await;
+    assert_eq!(bench.store().stats().objects, model.len() as u64, "seed {seed}");
+    assert!(bench.store().verify(crate::Repair::No).await.unwrap().is_sound());
+    let distinct: std::collections::HashSet<_> =
+        model.values().filter(|(_, size)| *size > 65_536).map(|(seed, size)| (*seed, *size)).collect();
+    assert_eq!(bench.blobs().len(), distinct.len(), "seed {seed}");
+    assert_eq!(bench.store().stats().damaged, 0, "seed {seed}");
+}

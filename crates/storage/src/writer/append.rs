@@ -1,0 +1,259 @@
+//! Appending: what waits goes out in one write, then into directory, eviction order, memory and index.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::{Active, Phase, Segment, Writer, sequence};
+use crate::blob::{BLOCK, blob_blocks, file_blocks};
+use crate::command::{Append, AppendBody, BlobRef, Reservation};
+use crate::digest::BlobDigest;
+use crate::directory::Place;
+use crate::fill::write_all;
+use crate::index::{Change, Entry};
+use crate::layout::make_dir;
+use crate::record::ALIGN;
+use crate::segment::{self, FIRST_RECORD};
+use crate::stored::Core;
+
+/// An append that waits to be written.
+pub(super) struct Pending {
+    pub(super) append: Box<Append>,
+    pub(super) reply: oneshot::Sender<bool>,
+}
+
+/// A record that is written with others in one system call.
+struct Written {
+    core: Arc<Core>,
+    place: Place,
+    blob: bool,
+    reply: oneshot::Sender<bool>,
+}
+
+/// Records that go out together.
+#[derive(Default)]
+struct Group {
+    parts: Vec<Bytes>,
+    bytes: u64,
+    records: Vec<Written>,
+}
+
+impl Writer {
+    /// Writes everything that waits. Whoever waits for it hears how it went.
+    pub(super) fn write_pending(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let mut group = Group::default();
+        for Pending { append, reply } in std::mem::take(&mut self.pending) {
+            let inline = match &append.body {
+                AppendBody::Inline(body) => body.len(),
+                AppendBody::New { .. } | AppendBody::Existing => 0,
+            };
+            let len = (append.front.len() as u64 + inline as u64).next_multiple_of(ALIGN);
+            if !self.fits(group.bytes + len + BLOCK) {
+                // Making room may append to the same segment.
+                self.write_group(std::mem::take(&mut group));
+                if !self.make_room(len + BLOCK) {
+                    let _ = reply.send(false);
+                    continue;
+                }
+            }
+            let full =
+                |active: &Active| active.size + group.bytes + len > self.shared.options.segment_bytes();
+            if self.active.as_ref().is_some_and(full) {
+                self.write_group(std::mem::take(&mut group));
+                self.active = None;
+            }
+            if !self.open_active() {
+                let _ = reply.send(false);
+                continue;
+            }
+            match self.place_body(&append.core, append.body) {
+                Ok(body) => self.gather(&mut group, append.core, append.front, body, len, reply),
+                Err(error) => {
+                    self.shared.write_failed("place a body", &error);
+                    let _ = reply.send(false);
+                }
+            }
+        }
+        self.write_group(group);
+    }
+
+    fn gather(
+        &mut self,
+        group: &mut Group,
+        core: Arc<Core>,
+        mut front: crate::record::EncodedFront,
+        body: Option<Bytes>,
+        len: u64,
+        reply: oneshot::Sender<bool>,
+    ) {
+        let Some(active) = &mut self.active else { return };
+        let number = sequence(active.id, active.records);
+        active.records += 1;
+        core.sequence.store(number, Ordering::Relaxed);
+        let narrow = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        let offset = narrow(active.size + group.bytes);
+        let place = Place { segment: active.id, offset, length: narrow(len) };
+        let front = Bytes::copy_from_slice(front.seal(number));
+        let blob = body.is_none();
+        let body = body.unwrap_or_default();
+        let padding = len as usize - front.len() - body.len();
+        group.parts.push(front);
+        group.parts.push(body);
+        group.parts.push(Bytes::from_static(&[0; ALIGN as usize]).slice(..padding.min(ALIGN as usize)));
+        group.bytes += len;
+        group.records.push(Written { core, place, blob, reply });
+    }
+
+    fn write_group(&mut self, group: Group) {
+        let Some(active) = &mut self.active else { return };
+        if group.records.is_empty() {
+            return;
+        }
+        let written = write_all(&active.file, &group.parts, active.size);
+        if let Err(error) = written {
+            // What may have been written of it is cut off or, failing that, stays as dead bytes in a closed segment.
+            let _ = active.file.set_len(active.size);
+            self.active = None;
+            self.shared.write_failed("append to a segment", &error);
+            for record in group.records {
+                if record.blob {
+                    self.release_blob(record.core.digest, blob_blocks(record.core.len));
+                }
+                let _ = record.reply.send(false);
+            }
+            return;
+        }
+        let before = file_blocks(active.size);
+        active.size += group.bytes;
+        self.shared.counters.segment_bytes.add((file_blocks(active.size) - before) * BLOCK);
+        if let Some(segment) = self.segments.get_mut(&active.id) {
+            segment.size = active.size;
+        }
+        for record in group.records {
+            self.register(&record.core, record.place, record.blob);
+            let _ = record.reply.send(true);
+        }
+    }
+
+    /// Makes a written record the one that counts for its variant.
+    fn register(&mut self, core: &Arc<Core>, place: Place, blob: bool) {
+        let shared = self.shared.clone();
+        let mut others = shared.directory.find(core.fingerprint);
+        let blocks = if blob { blob_blocks(core.len) } else { 0 };
+        let now = shared.now();
+        let Some(id) = shared.directory.insert(core.fingerprint, core.variant, place, blocks, now) else {
+            return;
+        };
+        self.lru.admit(id, u64::from(place.length) + u64::from(blocks) * BLOCK);
+        if let Some(segment) = self.segments.get_mut(&place.segment) {
+            segment.live += u64::from(place.length);
+        }
+        let blob = blob.then_some(BlobRef { digest: core.digest, len: core.len });
+        let add = Entry { variant: core.variant, place, blob };
+        let change = Change { fingerprint: core.fingerprint, drop: None, add: Some(add) };
+        let watermark = self.watermark();
+        self.index.change(change, watermark);
+        for old in others.extract_if(.., |other| other.variant == core.variant) {
+            self.kill(old.id);
+            shared.counters.removed.add(1);
+        }
+        let most = shared.options.variants_per_key.max(1);
+        others.sort_by_key(|other| shared.directory.touched(other.id));
+        while others.len() >= most {
+            let oldest = others.remove(0);
+            self.kill(oldest.id);
+            shared.counters.evicted.add(1);
+        }
+        // Whole small bodies and heads of large ones; what is between is proved whole when it is looked up.
+        if core.inline.is_some() || crate::blob::has_tree(core.len) {
+            shared.memory.stored(core, others.is_empty() && self.is_ready(), most);
+        } else {
+            shared.memory.remove(&core.key);
+        }
+    }
+
+    /// Makes sure that there is a segment to append to.
+    pub(super) fn open_active(&mut self) -> bool {
+        if self.active.is_some() {
+            return true;
+        }
+        let id = self.next_segment;
+        self.next_segment = id.saturating_add(1);
+        match segment::create(&self.shared.layout, id) {
+            Ok(file) => {
+                let file = Arc::new(file);
+                self.shared.segments.add(id, file.clone());
+                self.segments.insert(id, Segment { size: FIRST_RECORD, live: 0 });
+                self.shared.counters.segment_bytes.add(BLOCK);
+                self.active = Some(Active { id, file, size: FIRST_RECORD, records: 0 });
+                true
+            }
+            Err(error) => {
+                self.shared.write_failed("create a segment", &error);
+                false
+            }
+        }
+    }
+
+    /// Puts a large body where its digest says. Returns the small one that belongs into the record.
+    fn place_body(&mut self, core: &Core, body: AppendBody) -> io::Result<Option<Bytes>> {
+        let (temp, tree, reservation) = match body {
+            AppendBody::Inline(body) => return Ok(Some(body)),
+            AppendBody::New { temp, tree, reservation } => (temp, tree, reservation),
+            AppendBody::Existing => {
+                std::fs::metadata(self.shared.layout.blob(&core.digest))?;
+                self.own_blob(&core.digest, blob_blocks(core.len), true);
+                return Ok(None);
+            }
+        };
+        let blob = self.shared.layout.blob(&core.digest);
+        let existed = blob.exists();
+        if let Some(parent) = blob.parent().filter(|_| !existed)
+            && !parent.exists()
+        {
+            let grandparent = parent.parent().is_some_and(std::path::Path::exists);
+            make_dir(parent).map_err(io::Error::other)?;
+            self.blob_directories += if grandparent { 1 } else { 2 };
+        }
+        // A file that is there may be damaged; this one was just hashed, so it takes its place.
+        if let Some(tree) = tree {
+            tree.rename(&self.shared.layout.tree(&core.digest))?;
+        }
+        temp.rename(&blob)?;
+        self.shared.blobs.forget(&core.digest);
+        self.own_blob(&core.digest, blob_blocks(core.len), existed);
+        drop(reservation);
+        Ok(None)
+    }
+
+    /// One more record names this blob.
+    fn own_blob(&mut self, digest: &BlobDigest, blocks: u32, existed: bool) {
+        let prefix = digest.prefix();
+        if let Some(added) = &mut self.added_in_sweep {
+            added.insert(prefix);
+        }
+        if !existed {
+            self.blob_blocks += u64::from(blocks);
+        }
+        match &mut self.phase {
+            Phase::Recovering(recovering) => recovering.added.push((prefix, blocks)),
+            Phase::Ready if existed => *self.owners.entry(prefix).or_insert(1) += 1,
+            Phase::Ready => {}
+        }
+    }
+
+    /// Makes room for an unfinished body, and accounts it.
+    pub(super) fn reserve(&mut self, bytes: u64) -> Option<Reservation> {
+        let temp = self.shared.counters.temp_bytes.get();
+        if temp + bytes > self.shared.options.temp_limit() || !self.make_room(bytes) {
+            return None;
+        }
+        Some(Reservation::new(bytes, self.shared.counters.clone()))
+    }
+}

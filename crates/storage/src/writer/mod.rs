@@ -1,0 +1,360 @@
+//! The one thread that changes what is stored: "larder-store".
+//!
+//! It alone appends to segments, renames blobs into place, evicts, removes, compacts, and keeps the accounts of
+//! disk and of blob owners. Since nothing else writes, none of these can race another. It takes commands in
+//! the order in which they were sent; appends that wait together go out in one system call. Between commands
+//! it makes room ahead of need, a little at a time, so that no command waits long.
+
+mod append;
+mod reclaim;
+mod recovered;
+mod remove;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::{self, File};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+
+use crate::blob::{BLOCK, Hint, file_blocks};
+use crate::command::Command;
+use crate::error::OpenError;
+use crate::eviction::Lru;
+use crate::index::{IndexThread, Watermark};
+use crate::layout::DirLock;
+use crate::recovery;
+use crate::segment;
+use crate::shared::Shared;
+
+pub(crate) use reclaim::Hold;
+
+/// Commands that may wait for the writer; senders wait when there are more.
+pub(crate) const COMMANDS: usize = 256;
+/// Hints that may wait; more are lost.
+pub(crate) const HINTS: usize = 4096;
+const TICK: Duration = Duration::from_secs(1);
+/// The clock starts here, so that "some seconds ago" is never before it.
+const CLOCK_START: u32 = 1000;
+
+/// What the writer listens to.
+pub(crate) struct Inbox {
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) hints: mpsc::Receiver<Hint>,
+}
+
+/// Starts the writer thread, and through it the index. It ends when it is told to close, or when every sender
+/// is gone; the directory stays locked until then.
+pub(crate) fn start(
+    shared: Arc<Shared>,
+    inbox: Inbox,
+    sender: mpsc::WeakSender<Command>,
+    lock: DirLock,
+) -> Result<JoinHandle<()>, OpenError> {
+    let dir = shared.options.dir.clone();
+    let cannot = |what| OpenError::io(what, &dir);
+    let found = segment::list(&shared.layout).map_err(cannot("list the segments of"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(cannot("start the writer of"))?;
+    let segments: BTreeMap<u32, Segment> =
+        found.iter().map(|(id, size)| (*id, Segment { size: *size, live: 0 })).collect();
+    let next_segment = segments.keys().next_back().map_or(1, |last| last.saturating_add(1));
+    let index = if shared.options.index_on_disk() {
+        let (loader, sender) = (shared.clone(), sender.clone());
+        let opened = move |opened| recovery::start(loader, sender, found, opened);
+        let (layout, reader) = (shared.layout.clone(), shared.index.clone());
+        let (cache, counters) = (shared.options.index_cache, shared.counters.clone());
+        IndexThread::start(layout, cache, reader, counters, opened).map_err(cannot("start the index of"))?
+    } else {
+        // What a larger limit has left would count, and be out of date one day.
+        if shared.layout.index().exists() {
+            fs::remove_dir_all(shared.layout.index()).map_err(cannot("remove the index of"))?;
+        }
+        recovery::start(shared.clone(), sender.clone(), found, recovery::no_index());
+        IndexThread::none()
+    };
+    let writer = Writer {
+        lru: Lru::new(u64::MAX),
+        index,
+        segments,
+        next_segment,
+        active: None,
+        owners: HashMap::new(),
+        phase: Phase::Recovering(Recovering::default()),
+        pending: Vec::new(),
+        compaction: None,
+        added_in_sweep: None,
+        blob_blocks: 0,
+        blob_directories: 0,
+        claimed_blocks: recovery::read_totals(&shared.layout),
+        sender,
+        index_complete: true,
+        stuck: false,
+        started: Instant::now(),
+        shared,
+        _lock: lock,
+    };
+    writer.account();
+    std::thread::Builder::new()
+        .name("larder-store".to_owned())
+        .spawn(move || writer.run(&runtime, inbox))
+        .map_err(cannot("start the writer of"))
+}
+
+/// The accounts of one segment, in bytes. Dead is what is neither live nor the header.
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    size: u64,
+    live: u64,
+}
+
+impl Segment {
+    const fn dead(&self) -> u64 {
+        self.size.saturating_sub(self.live + segment::FIRST_RECORD)
+    }
+}
+
+/// The segment that is appended to.
+struct Active {
+    id: u32,
+    file: Arc<File>,
+    size: u64,
+    records: u32,
+}
+
+/// Whether all records are known.
+enum Phase {
+    /// Owners of blobs are not known yet: none is unlinked.
+    Recovering(Recovering),
+    Ready,
+}
+
+/// Digest prefixes of the blobs that records were found for, or added since; and of those dropped since.
+#[derive(Default)]
+struct Recovering {
+    added: Vec<(u64, u32)>,
+    dropped: Vec<u64>,
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    sender: mpsc::WeakSender<Command>,
+    lru: Lru,
+    index: IndexThread,
+    segments: BTreeMap<u32, Segment>,
+    next_segment: u32,
+    active: Option<Active>,
+    /// Digest prefixes of blobs with two or more owners.
+    owners: HashMap<u64, u32>,
+    phase: Phase,
+    pending: Vec<append::Pending>,
+    compaction: Option<reclaim::Compaction>,
+    /// While orphans are looked for: digest prefixes of the blobs that were added since.
+    added_in_sweep: Option<HashSet<u64>>,
+    blob_blocks: u64,
+    blob_directories: u64,
+    /// What the blobs took when last counted: the least that is assumed until they are counted.
+    claimed_blocks: u64,
+    /// False while the index is made anew.
+    index_complete: bool,
+    /// Nothing could be reclaimed; tried again at the next tick.
+    stuck: bool,
+    started: Instant,
+    _lock: DirLock,
+}
+
+impl Writer {
+    fn run(mut self, runtime: &Runtime, mut inbox: Inbox) {
+        let mut commands = Vec::with_capacity(COMMANDS);
+        let mut next_tick = Instant::now();
+        loop {
+            let until = if self.has_work() { Instant::now() } else { next_tick };
+            let woken = runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    taken = inbox.commands.recv_many(&mut commands, COMMANDS) => Woken::Commands(taken),
+                    Some(hint) = inbox.hints.recv() => Woken::Hint(hint),
+                    () = tokio::time::sleep_until(until.into()) => Woken::Time,
+                }
+            });
+            match woken {
+                Woken::Commands(0) => break,
+                Woken::Hint(hint) => self.hint(hint),
+                Woken::Commands(_) | Woken::Time => {}
+            }
+            while let Ok(hint) = inbox.hints.try_recv() {
+                self.hint(hint);
+            }
+            let mut close = None;
+            for command in commands.drain(..) {
+                if let Some(reply) = self.command(command) {
+                    close = Some(reply);
+                }
+            }
+            self.write_pending();
+            if close.is_some() {
+                self.finish();
+                // Dropping the inbox first lets no later command wait for an answer.
+                drop(inbox);
+                drop(self);
+                if let Some(reply) = close {
+                    let _ = reply.send(());
+                }
+                return;
+            }
+            if Instant::now() >= next_tick {
+                next_tick = Instant::now() + TICK;
+                self.tick();
+            }
+            self.work();
+        }
+        self.finish();
+    }
+
+    /// Does one command; appends are only gathered. Returns whom to tell when the store is to close.
+    fn command(&mut self, command: Command) -> Option<tokio::sync::oneshot::Sender<()>> {
+        if let Command::Append(append, reply) = command {
+            self.pending.push(append::Pending { append, reply });
+            return None;
+        }
+        self.write_pending();
+        match command {
+            Command::Append(..) => {}
+            Command::Remove(key, fingerprint, reply) => {
+                let removed = self.remove(&key, fingerprint);
+                let _ = reply.send(removed);
+            }
+            Command::RemovePlaces(places, reply) => {
+                let removed = self.remove_places(&places);
+                let _ = reply.send(removed);
+            }
+            Command::Clear(reply) => {
+                let removed = self.clear();
+                let _ = reply.send(removed);
+            }
+            Command::Reserve(bytes, reply) => {
+                let granted = self.reserve(bytes);
+                let _ = reply.send(granted);
+            }
+            Command::Recovered(batch) => self.recovered(batch),
+            Command::RecoveryDone => self.recovery_done(),
+            Command::Orphans(digests) => self.remove_orphans(digests),
+            Command::SweepDone { directories } => {
+                self.added_in_sweep = None;
+                self.blob_directories = directories;
+            }
+            Command::ClearIndex => {
+                self.index.clear();
+                self.index_complete = false;
+            }
+            Command::IndexComplete => {
+                self.index_complete = true;
+                self.index.watermark(self.end());
+            }
+            Command::Reindex(batch) => self.reindex(batch),
+            Command::Barrier(reply) => {
+                self.finish_compaction();
+                let _ = reply.send(());
+            }
+            Command::Close(reply) => return Some(reply),
+        }
+        None
+    }
+
+    fn hint(&mut self, hint: Hint) {
+        match hint {
+            Hint::Touch(fingerprint, variant) => {
+                if let Some(nominee) = self.shared.directory.find_variant(fingerprint, variant) {
+                    self.lru.access(nominee.id);
+                }
+            }
+            Hint::BadBlob(fingerprint, variant, digest) => self.drop_bad_blob(fingerprint, variant, digest),
+            Hint::BadRecord(fingerprint, place) => self.drop_bad_record(fingerprint, place),
+        }
+    }
+
+    fn tick(&mut self) {
+        let secs = u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX / 2);
+        self.shared.tick(CLOCK_START.saturating_add(secs));
+        self.stuck = false;
+        self.account();
+        recovery::write_totals(&self.shared.layout, self.blob_bytes() / BLOCK);
+    }
+
+    fn finish(&mut self) {
+        self.shared.closing.store(true, Ordering::Relaxed);
+        self.write_pending();
+        self.account();
+        recovery::write_totals(&self.shared.layout, self.blob_bytes() / BLOCK);
+        self.index.close();
+    }
+
+    fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready)
+    }
+
+    /// Up to where the segments are written; `None` while older records may be missing in the index.
+    fn watermark(&self) -> Option<Watermark> {
+        (self.is_ready() && self.index_complete).then(|| self.end())
+    }
+
+    fn end(&self) -> Watermark {
+        match &self.active {
+            Some(active) => {
+                Watermark { segment: active.id, offset: u32::try_from(active.size).unwrap_or(u32::MAX) }
+            }
+            None => Watermark { segment: self.next_segment, offset: 0 },
+        }
+    }
+
+    /// The number that the next record will have. Segments are numbered upwards for ever, and the records of one
+    /// in order, so later records have higher numbers in any life of the directory.
+    fn next_sequence(&self) -> u64 {
+        match &self.active {
+            Some(active) => sequence(active.id, active.records),
+            None => sequence(self.next_segment, 0),
+        }
+    }
+
+    fn blob_bytes(&self) -> u64 {
+        let blocks = self.blob_blocks + self.blob_directories;
+        (if self.is_ready() { blocks } else { blocks.max(self.claimed_blocks) }) * BLOCK
+    }
+
+    /// Allocated bytes of everything.
+    fn used(&self) -> u64 {
+        let counters = &self.shared.counters;
+        counters.segment_bytes.get()
+            + self.blob_bytes()
+            + counters.temp_bytes.get()
+            + counters.index_bytes.get()
+    }
+
+    /// Publishes the accounts.
+    fn account(&self) {
+        let counters = &self.shared.counters;
+        let (mut total, mut dead) = (0, 0);
+        for segment in self.segments.values() {
+            total += file_blocks(segment.size) * BLOCK;
+            dead += segment.dead();
+        }
+        counters.segment_bytes.set(total);
+        counters.dead_bytes.set(if self.is_ready() { dead } else { 0 });
+        counters.blob_bytes.set(self.blob_bytes());
+    }
+}
+
+enum Woken {
+    Commands(usize),
+    Hint(Hint),
+    Time,
+}
+
+const fn sequence(segment: u32, record: u32) -> u64 {
+    (segment as u64) << 32 | record as u64
+}

@@ -1,0 +1,314 @@
+//! Making room: the longest unused leave, and the segment with the fewest live bytes is copied and unlinked.
+//!
+//! Evicting a small response frees nothing at once, it makes bytes dead; only compaction gives them back. So
+//! the two alternate: entries leave until an eighth of the segments is dead, then the emptiest segment goes.
+//! Both work in small steps, and one segment's size is kept free so that copying never breaks the limit.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Writer;
+use crate::blob::BLOCK;
+use crate::directory::Place;
+use crate::fill::write_all;
+use crate::index::Change;
+use crate::segment::{FIRST_RECORD, Found, Scan, read_full};
+
+/// Bytes that one step of compaction copies, at most one record more.
+const STEP_BYTES: u64 = 1 << 20;
+/// Closed segments smaller than a quarter are merged when there are more of them than this.
+const SMALL_SEGMENTS: usize = 8;
+
+/// A segment whose live records are being copied.
+pub(super) struct Compaction {
+    id: u32,
+    scan: Scan,
+}
+
+impl Compaction {
+    pub(super) const fn id(&self) -> u32 {
+        self.id
+    }
+}
+
+impl Writer {
+    /// Makes `bytes` more fit below the limit, and leaves room to compact. False when they cannot.
+    pub(super) fn make_room(&mut self, bytes: u64) -> bool {
+        if bytes > self.hard_limit() {
+            return false;
+        }
+        while !self.fits(bytes) {
+            if !self.reclaim() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether `bytes` more are below the limit, with room to compact.
+    pub(super) fn fits(&self, bytes: u64) -> bool {
+        self.used() + bytes <= self.hard_limit()
+    }
+
+    fn hard_limit(&self) -> u64 {
+        self.shared.options.disk_limit.saturating_sub(self.shared.options.segment_bytes())
+    }
+
+    /// Whether there is something to do before the next command comes.
+    pub(super) fn has_work(&self) -> bool {
+        !self.stuck
+            && self.is_ready()
+            && (self.compaction.is_some() || self.is_over_target() || (self.is_littered() && !self.is_held()))
+            && self.can_reclaim()
+    }
+
+    /// One small step ahead of need.
+    pub(super) fn work(&mut self) {
+        if !self.has_work() {
+            return;
+        }
+        if self.compaction.is_some() {
+            self.compact_step();
+        } else if self.is_littered() && !self.is_held() {
+            self.start_compaction();
+        } else {
+            self.stuck = !self.reclaim();
+        }
+    }
+
+    /// Ends a compaction that is under way, so that no segment leaves while they are walked over.
+    pub(super) fn finish_compaction(&mut self) {
+        while self.compaction.is_some() {
+            self.compact_step();
+        }
+    }
+
+    /// Whether a walk over the segments is going on, which needs them to stay.
+    pub(super) fn is_held(&self) -> bool {
+        self.shared.compaction_holds.load(Ordering::SeqCst) > 0
+    }
+
+    fn is_over_target(&self) -> bool {
+        self.used() > self.shared.options.disk_limit.saturating_sub(self.shared.options.headroom())
+    }
+
+    fn can_reclaim(&self) -> bool {
+        self.compaction.is_some() || !self.lru.is_empty() || (!self.is_held() && self.emptiest().is_some())
+    }
+
+    /// Dead bytes near a quarter of all, or many small segments.
+    fn is_littered(&self) -> bool {
+        let (total, dead) = self.dead();
+        let least = self.shared.options.segment_bytes() / 4;
+        (dead * 5 > total && dead > least && self.emptiest().is_some()) || self.smallest().is_some()
+    }
+
+    /// Bytes of all segments, and the dead ones among them.
+    fn dead(&self) -> (u64, u64) {
+        self.segments
+            .values()
+            .fold((0, 0), |(total, dead), segment| (total + segment.size, dead + segment.dead()))
+    }
+
+    /// One step towards more room. False when there is nothing left to take.
+    fn reclaim(&mut self) -> bool {
+        if !self.is_ready() {
+            return false;
+        }
+        if self.compaction.is_some() {
+            self.compact_step();
+            return true;
+        }
+        let (total, dead) = self.dead();
+        let worth_it = dead * 8 > total || self.lru.is_empty();
+        if worth_it && dead > 0 {
+            if self.is_held() {
+                // Nothing that is evicted now would free a segment.
+                return self.evict_blob();
+            }
+            if self.start_compaction() {
+                return true;
+            }
+        }
+        self.evict()
+    }
+
+    fn evict(&mut self) -> bool {
+        let Some(id) = self.lru.oldest() else { return false };
+        self.kill(id);
+        self.shared.counters.evicted.add(1);
+        true
+    }
+
+    /// Evicts the oldest if that frees something at once.
+    fn evict_blob(&mut self) -> bool {
+        let oldest = self.lru.oldest().and_then(|id| self.shared.directory.get(id));
+        oldest.is_some_and(|nominee| nominee.blob_blocks > 0) && self.evict()
+    }
+
+    /// The closed segment with the smallest share of live bytes, if it has dead ones.
+    fn emptiest(&self) -> Option<u32> {
+        let active = self.active.as_ref().map(|active| active.id);
+        self.segments
+            .iter()
+            .filter(|(id, segment)| Some(**id) != active && segment.dead() > 0)
+            .min_by_key(|(_, segment)| segment.live * 1024 / segment.size.max(1))
+            .map(|(id, _)| *id)
+    }
+
+    /// The smallest closed segment, if there are too many small ones.
+    fn smallest(&self) -> Option<u32> {
+        let active = self.active.as_ref().map(|active| active.id);
+        let bound = self.shared.options.segment_bytes() / 4;
+        let small = || self.segments.iter().filter(|(id, one)| Some(**id) != active && one.size < bound);
+        (small().count() > SMALL_SEGMENTS)
+            .then(|| small().min_by_key(|(_, one)| one.size).map(|(id, _)| *id))?
+    }
+
+    /// Begins to copy the best segment; closes the active one first if only that has dead bytes.
+    fn start_compaction(&mut self) -> bool {
+        let littered = self.emptiest().or_else(|| self.smallest());
+        let Some(id) = littered else {
+            let active = self
+                .active
+                .take_if(|active| self.segments.get(&active.id).is_some_and(|segment| segment.dead() > 0));
+            return active.is_some();
+        };
+        let Some(segment) = self.segments.get(&id).copied() else { return false };
+        if segment.live == 0 {
+            self.drop_segment(id);
+            return true;
+        }
+        match self.shared.segments.open(id) {
+            Ok(file) => {
+                self.compaction =
+                    Some(Compaction { id, scan: Scan::new(id, file, FIRST_RECORD, segment.size) });
+            }
+            Err(error) => {
+                self.shared.counters.read_errors.add(1);
+                tracing::warn!(segment = id, %error, "a segment cannot be read and is dropped");
+                self.drop_segment(id);
+            }
+        }
+        true
+    }
+
+    /// Copies the next live records. Their sequence numbers stay, so that a replay in any order ends the same.
+    fn compact_step(&mut self) {
+        let Some(mut compaction) = self.compaction.take() else { return };
+        let until = compaction.scan.offset() + STEP_BYTES;
+        while compaction.scan.offset() < until {
+            let (place, print) = match compaction.scan.next() {
+                Ok(Some(Found::Record { place, head, front })) if head.live => {
+                    (place, self.shared.keys.fingerprint(front.key))
+                }
+                Ok(Some(_)) => continue,
+                Ok(None) => {
+                    self.shared.counters.compacted.add(1);
+                    self.drop_segment(compaction.id);
+                    return;
+                }
+                Err(error) => {
+                    self.shared.counters.read_errors.add(1);
+                    tracing::warn!(segment = compaction.id, %error, "a segment cannot be compacted and is dropped");
+                    self.drop_segment(compaction.id);
+                    return;
+                }
+            };
+            let Some(nominee) = self.shared.directory.find_place(print, place) else { continue };
+            match self.copy_record(place) {
+                Ok(to) => {
+                    self.shared.directory.relocate(nominee.id, to);
+                    self.relocated(print, nominee.variant, place, to);
+                }
+                Err(error) => {
+                    self.shared.write_failed("copy a record", &error);
+                    // The segment stays as it is until the disk takes something again.
+                    self.stuck = true;
+                    return;
+                }
+            }
+        }
+        self.compaction = Some(compaction);
+    }
+
+    fn copy_record(&mut self, place: Place) -> std::io::Result<Place> {
+        let mut bytes = vec![0; place.length as usize];
+        let file = self.shared.segments.open(place.segment)?;
+        let read = read_full(&file, &mut bytes, u64::from(place.offset))?;
+        if read < bytes.len() {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        let len = bytes.len() as u64;
+        let full = |size: u64| size + len > self.shared.options.segment_bytes();
+        if self.active.as_ref().is_some_and(|active| full(active.size)) {
+            self.active = None;
+        }
+        if !self.open_active() {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        let Some(active) = &mut self.active else { return Err(std::io::ErrorKind::StorageFull.into()) };
+        if let Err(error) = write_all(&active.file, &[bytes], active.size) {
+            let _ = active.file.set_len(active.size);
+            return Err(error);
+        }
+        let offset = u32::try_from(active.size).unwrap_or(u32::MAX);
+        let to = Place { segment: active.id, offset, length: place.length };
+        let before = active.size.div_ceil(BLOCK);
+        active.size += len;
+        self.shared.counters.segment_bytes.add((active.size.div_ceil(BLOCK) - before) * BLOCK);
+        if let Some(segment) = self.segments.get_mut(&to.segment) {
+            segment.size = active.size;
+            segment.live += len;
+        }
+        Ok(to)
+    }
+
+    fn relocated(
+        &mut self,
+        fingerprint: crate::directory::Fingerprint,
+        variant: crate::directory::VariantTag,
+        from: Place,
+        to: Place,
+    ) {
+        if let Some(segment) = self.segments.get_mut(&from.segment) {
+            segment.live = segment.live.saturating_sub(u64::from(from.length));
+        }
+        let blob = self.shared.segments.head(to).ok().filter(|head| head.blob);
+        let blob = blob.map(|head| crate::command::BlobRef { digest: head.digest, len: head.body_len });
+        let add = Some(crate::index::Entry { variant, place: to, blob });
+        let watermark = self.watermark();
+        self.index.change(Change { fingerprint, drop: Some(from), add }, watermark);
+    }
+
+    pub(super) fn drop_segment(&mut self, id: u32) {
+        if let Some(segment) = self.segments.remove(&id) {
+            self.shared.counters.segment_bytes.sub(segment.size.div_ceil(BLOCK) * BLOCK);
+        }
+        self.shared.segments.forget(id);
+        let path = self.shared.layout.segment(id);
+        if let Err(error) = fs::remove_file(&path) {
+            self.shared.counters.write_errors.add(1);
+            tracing::warn!(path = %path.display(), %error, "a segment cannot be removed");
+        }
+    }
+}
+
+/// Keeps every segment where it is while it lives.
+#[derive(Debug)]
+pub(crate) struct Hold(Arc<crate::shared::Shared>);
+
+impl Hold {
+    /// Segments that are being compacted already still go; a barrier command tells when that is over.
+    pub(crate) fn new(shared: Arc<crate::shared::Shared>) -> Self {
+        shared.compaction_holds.fetch_add(1, Ordering::SeqCst);
+        Self(shared)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.compaction_holds.fetch_sub(1, Ordering::SeqCst);
+    }
+}

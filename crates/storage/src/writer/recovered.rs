@@ -1,0 +1,119 @@
+//! Taking up what the index or the segments of an earlier life hold.
+//!
+//! Finds come in any order and beside new writes. Of two records of one variant the one with the higher
+//! sequence number stays and the other is marked dead, whichever was found first.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::{Phase, Writer};
+use crate::blob::{BLOCK, blob_blocks};
+use crate::command::Recovered;
+use crate::index::Change;
+use crate::recovery;
+use crate::stats::IndexState;
+
+impl Writer {
+    pub(super) fn recovered(&mut self, batch: Vec<Recovered>) {
+        for found in batch {
+            self.take_up(&found);
+        }
+        self.account();
+    }
+
+    fn take_up(&mut self, found: &Recovered) {
+        let shared = self.shared.clone();
+        let (place, fingerprint) = (found.place, found.fingerprint);
+        let inside = self
+            .segments
+            .get(&place.segment)
+            .is_some_and(|segment| u64::from(place.offset) + u64::from(place.length) <= segment.size);
+        if !inside {
+            self.bury(fingerprint, place);
+            return;
+        }
+        if let Some(below) = shared.removed.below(fingerprint)
+            && shared.segments.head(place).is_ok_and(|head| head.sequence < below)
+        {
+            self.bury(fingerprint, place);
+            return;
+        }
+        if let Some(known) = shared.directory.find_variant(fingerprint, found.variant) {
+            if known.place == place {
+                return;
+            }
+            let sequence =
+                |place| shared.segments.head(place).ok().filter(|head| head.live).map(|head| head.sequence);
+            if sequence(place) <= sequence(known.place) {
+                self.bury(fingerprint, place);
+                return;
+            }
+            self.kill(known.id);
+        }
+        let blocks = found.blob.map_or(0, |blob| blob_blocks(blob.len));
+        let now = shared.now();
+        let Some(id) = shared.directory.insert(fingerprint, found.variant, place, blocks, now) else {
+            return;
+        };
+        self.lru.admit(id, u64::from(place.length) + u64::from(blocks) * BLOCK);
+        if let Some(segment) = self.segments.get_mut(&place.segment) {
+            segment.live += u64::from(place.length);
+        }
+        if let (Some(blob), Phase::Recovering(recovering)) = (found.blob, &mut self.phase) {
+            self.blob_blocks += u64::from(blocks);
+            recovering.added.push((blob.digest.prefix(), blocks));
+        }
+        if !found.indexed {
+            let change = Change { fingerprint, drop: None, add: Some(found.entry()) };
+            self.index.change(change, None);
+        }
+    }
+
+    /// Everything is known now: blobs have owners, segments have live bytes, removed is removed.
+    pub(super) fn recovery_done(&mut self) {
+        let Phase::Recovering(recovering) = std::mem::replace(&mut self.phase, Phase::Ready) else { return };
+        let known = self.count_owners(recovering);
+        self.shared.removed.clear();
+        self.shared.state.send_replace(IndexState::Ready);
+        self.index.watermark(self.end());
+        let active = self.active.as_ref().map(|active| active.id);
+        let empty: Vec<u32> = self
+            .segments
+            .iter()
+            .filter(|(id, segment)| segment.live == 0 && Some(**id) != active)
+            .map(|(id, _)| *id)
+            .collect();
+        if !self.is_held() {
+            for id in empty {
+                self.drop_segment(id);
+            }
+        }
+        self.account();
+        self.added_in_sweep = Some(HashSet::new());
+        recovery::sweep(self.shared.clone(), self.sender.clone(), Arc::from(known));
+    }
+
+    /// The digest prefixes of all blobs that have an owner, sorted.
+    fn count_owners(&mut self, recovering: super::Recovering) -> Vec<u64> {
+        let super::Recovering { mut added, dropped } = recovering;
+        added.sort_unstable();
+        let mut gone: HashMap<u64, u32> = HashMap::new();
+        for prefix in dropped {
+            *gone.entry(prefix).or_default() += 1;
+        }
+        self.blob_blocks = 0;
+        let mut known = Vec::new();
+        for same in added.chunk_by(|(one, _), (other, _)| one == other) {
+            let Some((prefix, blocks)) = same.first().copied() else { continue };
+            let owners = (same.len() as u32).saturating_sub(gone.get(&prefix).copied().unwrap_or(0));
+            if owners > 0 {
+                known.push(prefix);
+                self.blob_blocks += u64::from(blocks);
+            }
+            if owners > 1 {
+                self.owners.insert(prefix, owners);
+            }
+        }
+        known
+    }
+}

@@ -1,0 +1,205 @@
+//! Removing: the directory forgets first, then the index, then the record is marked dead, and the blob goes last.
+
+use std::fs;
+
+use larder_policy::CacheKey;
+
+use super::{Phase, Writer};
+use crate::command::Recovered;
+use crate::digest::BlobDigest;
+use crate::directory::{EntryId, Fingerprint, Nominee, Place, VariantTag};
+use crate::index::Change;
+use crate::record::HEAD_BYTES;
+use crate::segment::read_full;
+
+impl Writer {
+    /// Removes all variants of a key.
+    pub(super) fn remove(&mut self, key: &CacheKey, fingerprint: Fingerprint) -> usize {
+        if !self.is_ready() {
+            // What is found later and is older is dead, too.
+            self.shared.removed.add(fingerprint, self.next_sequence());
+        }
+        let in_memory = self.shared.memory.remove(key);
+        let mut removed = 0;
+        for nominee in self.shared.directory.find(fingerprint) {
+            self.kill(nominee.id);
+            removed += 1;
+        }
+        if !self.is_ready() {
+            for entry in self.shared.index.get(fingerprint) {
+                self.bury(fingerprint, entry.place);
+                removed += 1;
+            }
+        }
+        self.shared.counters.removed.add(removed as u64);
+        removed.max(in_memory)
+    }
+
+    /// Removes records that were found on disk, where they still count.
+    pub(super) fn remove_places(&mut self, places: &[(Fingerprint, Place)]) -> u64 {
+        let mut removed = 0;
+        for (fingerprint, place) in places {
+            if let Some(nominee) = self.shared.directory.find_place(*fingerprint, *place) {
+                self.kill(nominee.id);
+                removed += 1;
+            }
+        }
+        self.shared.counters.removed.add(removed);
+        removed
+    }
+
+    pub(super) fn clear(&mut self) -> u64 {
+        let mut removed = 0;
+        while let Some(id) = self.lru.oldest() {
+            self.kill(id);
+            removed += 1;
+        }
+        self.shared.memory.remove_where(|_| true);
+        self.shared.counters.removed.add(removed);
+        removed
+    }
+
+    /// Drops an entry and everything that only it refers to.
+    pub(super) fn kill(&mut self, id: EntryId) {
+        self.lru.remove(id);
+        let Some(nominee) = self.shared.directory.remove(id) else { return };
+        let blob = if nominee.blob_blocks > 0 { self.read_blob_owner(&nominee) } else { None };
+        self.bury(nominee.fingerprint, nominee.place);
+        self.lost_live_bytes(nominee.place);
+        if let Some((digest, key)) = blob {
+            // The head in memory would lead to a body that is gone.
+            if let Some(key) = key.and_then(|key| CacheKey::from_stored(&key).ok()) {
+                self.shared.memory.remove_variant(&key, nominee.variant);
+            }
+            self.release_blob(digest, nominee.blob_blocks);
+        }
+    }
+
+    /// Takes a record that the directory does not have any more out of the index, and marks it dead.
+    pub(super) fn bury(&mut self, fingerprint: Fingerprint, place: Place) {
+        let watermark = self.watermark();
+        self.index.change(Change { fingerprint, drop: Some(place), add: None }, watermark);
+        if !self.segments.contains_key(&place.segment) {
+            return;
+        }
+        if let Err(error) = self.shared.segments.mark_dead(place) {
+            self.shared.counters.write_errors.add(1);
+            tracing::debug!(%error, segment = place.segment, "a record cannot be marked dead");
+        }
+    }
+
+    /// Bytes of a segment are dead now. A closed segment without live bytes is unlinked.
+    pub(super) fn lost_live_bytes(&mut self, place: Place) {
+        let Some(segment) = self.segments.get_mut(&place.segment) else { return };
+        segment.live = segment.live.saturating_sub(u64::from(place.length));
+        let empty = segment.live == 0;
+        let active = self.active.as_ref().is_some_and(|active| active.id == place.segment);
+        let compacted = self.compaction.as_ref().is_some_and(|compaction| compaction.id() == place.segment);
+        if empty && !active && !compacted && self.is_ready() && !self.is_held() {
+            self.drop_segment(place.segment);
+        }
+    }
+
+    /// The digest that a record names, and its key.
+    fn read_blob_owner(&self, nominee: &Nominee) -> Option<(BlobDigest, Option<String>)> {
+        let head = self.shared.segments.head(nominee.place).ok()?;
+        let read_key = || {
+            let file = self.shared.segments.open(nominee.place.segment).ok()?;
+            let mut key = vec![0; head.key_len];
+            let at = u64::from(nominee.place.offset) + HEAD_BYTES as u64;
+            let read = read_full(&file, &mut key, at).ok()?;
+            String::from_utf8(key).ok().filter(|key| key.len() == read)
+        };
+        Some((head.digest, read_key()))
+    }
+
+    /// One record fewer names this blob; the last one takes it along.
+    pub(super) fn release_blob(&mut self, digest: BlobDigest, blocks: u32) {
+        let prefix = digest.prefix();
+        if let Phase::Recovering(recovering) = &mut self.phase {
+            // Other owners may not have been found yet: the sweep will see.
+            recovering.dropped.push(prefix);
+            return;
+        }
+        match self.owners.get_mut(&prefix) {
+            Some(owners) if *owners > 2 => *owners -= 1,
+            Some(_) => {
+                self.owners.remove(&prefix);
+            }
+            None => {
+                self.blob_blocks = self.blob_blocks.saturating_sub(u64::from(blocks));
+                self.unlink_blob(&digest);
+            }
+        }
+    }
+
+    fn unlink_blob(&mut self, digest: &BlobDigest) {
+        self.shared.blobs.forget(digest);
+        let path = self.shared.layout.blob(digest);
+        let _ = fs::remove_file(self.shared.layout.tree(digest));
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                self.shared.counters.write_errors.add(1);
+                tracing::warn!(path = %path.display(), %error, "a blob cannot be removed");
+            }
+        }
+        // Directories go when they are empty.
+        for parent in path.ancestors().skip(1).take(2) {
+            if fs::remove_dir(parent).is_err() {
+                break;
+            }
+            self.blob_directories = self.blob_directories.saturating_sub(1);
+        }
+    }
+
+    pub(super) fn remove_orphans(&mut self, digests: Vec<BlobDigest>) {
+        for digest in digests {
+            let added = |set: &std::collections::HashSet<u64>| set.contains(&digest.prefix());
+            if self.is_ready() && !self.added_in_sweep.as_ref().is_none_or(added) {
+                self.unlink_blob(&digest);
+            }
+        }
+    }
+
+    /// A reader found wrong bytes in a blob: nobody may have it any more.
+    pub(super) fn drop_bad_blob(
+        &mut self,
+        fingerprint: Fingerprint,
+        variant: VariantTag,
+        digest: BlobDigest,
+    ) {
+        let Some(nominee) = self.shared.directory.find_variant(fingerprint, variant) else { return };
+        let names = |head: crate::record::Head| head.blob && head.digest == digest;
+        if self.shared.segments.head(nominee.place).is_ok_and(names) {
+            self.kill(nominee.id);
+            self.shared.counters.removed.add(1);
+            self.unlink_blob(&digest);
+        }
+    }
+
+    /// A reader found a record damaged, dead or gone.
+    pub(super) fn drop_bad_record(&mut self, fingerprint: Fingerprint, place: Place) {
+        match self.shared.directory.find_place(fingerprint, place) {
+            Some(nominee) => {
+                self.kill(nominee.id);
+                self.shared.counters.removed.add(1);
+            }
+            // The index may still nominate it.
+            None if !self.is_ready() => self.bury(fingerprint, place),
+            None => {}
+        }
+    }
+
+    /// Puts records into the emptied index again, where they still count.
+    pub(super) fn reindex(&mut self, batch: Vec<Recovered>) {
+        for found in batch {
+            if self.shared.directory.find_place(found.fingerprint, found.place).is_some() {
+                let add = Some(found.entry());
+                let watermark = self.watermark();
+                self.index.change(Change { fingerprint: found.fingerprint, drop: None, add }, watermark);
+            }
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! One file for each subject.
+
+mod access;
+mod caching;
+mod collapse;
+mod damage;
+mod framing;
+mod limits;
+mod lifecycle;
+mod packages;
+mod parent;
+mod process;
+mod ranges;
+mod relay;
+mod reverse;
+mod tls;
+mod tunnel;
+mod validation;
