@@ -1,11 +1,18 @@
 //! What a request pays for before anything is looked up or sent: reading its head, its facts and its target, and the decision.
-#![allow(missing_docs, clippy::unwrap_used, reason = "a bench: criterion's macros make undocumented functions")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "a bench: criterion's macros make undocumented functions"
+)]
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use http::{Method, StatusCode};
-use larder_policy::{CacheKey, Exchange, Fields, PolicySettings, RequestFacts, StoredResponse, TargetUri, Timestamp, reuse, storability};
+use larder_policy::{
+    CacheKey, Exchange, Fields, PolicySettings, RequestFacts, StoredResponse, TargetUri, Timestamp, reuse,
+    storability,
+};
 
 const HEAD: &str = "GET http://example.com/assets/app.js?v=42 HTTP/1.1\r\nHost: example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\nAccept: */*\r\nAccept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br, zstd\r\nReferer: http://example.com/\r\nConnection: keep-alive\r\nSec-Fetch-Dest: script\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Site: same-origin\r\n\r\n";
 
@@ -27,7 +34,7 @@ fn stored(target: &TargetUri, request: &Fields, now: Timestamp) -> StoredRespons
         ("Content-Length", "20000"),
     ]);
     let exchange = Exchange {
-        method: &Method::GET,
+        facts: &RequestFacts::of(&Method::GET, request),
         target,
         request,
         status: StatusCode::OK,
@@ -42,13 +49,19 @@ fn stored(target: &TargetUri, request: &Fields, now: Timestamp) -> StoredRespons
 fn parse(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("parse");
     group.throughput(Throughput::Bytes(HEAD.len() as u64));
-    group.bench_function("request head", |bencher| bencher.iter(|| larder_server::probe::request_head(black_box(HEAD.as_bytes()))));
+    group.bench_function("request head", |bencher| {
+        bencher.iter(|| larder_server::probe::request_head(black_box(HEAD.as_bytes())))
+    });
     group.finish();
     let mut group = criterion.benchmark_group("read");
     let request = fields(&HEAD.lines().skip(1).filter_map(|line| line.split_once(": ")).collect::<Vec<_>>());
-    group.bench_function("request facts", |bencher| bencher.iter(|| RequestFacts::of(&Method::GET, black_box(&request))));
+    group.bench_function("request facts", |bencher| {
+        bencher.iter(|| RequestFacts::of(&Method::GET, black_box(&request)))
+    });
     group.bench_function("target and key", |bencher| {
-        bencher.iter(|| CacheKey::of(&TargetUri::parse(black_box(b"http://example.com/assets/app.js?v=42")).unwrap()));
+        bencher.iter(|| {
+            CacheKey::of(&TargetUri::parse(black_box(b"http://example.com/assets/app.js?v=42")).unwrap())
+        });
     });
     group.finish();
 }

@@ -79,7 +79,10 @@ impl Client {
             assert!(read > 0);
             total += read;
             if head.is_none() {
-                head = self.buffer[..total].windows(4).position(|window| window == b"\r\n\r\n").map(|end| end + 4);
+                head = self.buffer[..total]
+                    .windows(4)
+                    .position(|window| window == b"\r\n\r\n")
+                    .map(|end| end + 4);
             }
             if head.is_some_and(|head| total == head + length) {
                 return;
@@ -99,7 +102,9 @@ fn round_trips(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(1));
         let url = format!("http://{cacheable}/same");
         client.get(&url, cacheable, length);
-        group.bench_function(BenchmarkId::new("hit", length), |bencher| bencher.iter(|| client.get(&url, cacheable, length)));
+        group.bench_function(BenchmarkId::new("hit", length), |bencher| {
+            bencher.iter(|| client.get(&url, cacheable, length))
+        });
         let mut number = 0_u64;
         group.bench_function(BenchmarkId::new("miss, stored", length), |bencher| {
             bencher.iter(|| {

@@ -1,10 +1,17 @@
 //! Writing to the store and reading back: from the memory tier, from segments and from blobs.
-#![allow(missing_docs, clippy::unwrap_used, reason = "a bench: criterion's macros make undocumented functions")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "a bench: criterion's macros make undocumented functions"
+)]
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use http::{Method, StatusCode};
-use larder_policy::{CacheKey, Exchange, Fields, PolicySettings, StoredResponse, TargetUri, Timestamp, storability};
+use larder_policy::{
+    CacheKey, Exchange, Fields, PolicySettings, RequestFacts, StoredResponse, TargetUri, Timestamp,
+    storability,
+};
 use larder_storage::{Options, Store};
 use tokio::runtime::Runtime;
 
@@ -21,7 +28,7 @@ fn response(target: &TargetUri, length: usize) -> StoredResponse {
     fields.push("Content-Type", b"application/octet-stream").unwrap();
     fields.push("Content-Length", length.to_string().as_bytes()).unwrap();
     let exchange = Exchange {
-        method: &Method::GET,
+        facts: &RequestFacts::of(&Method::GET, &Fields::new()),
         target,
         request: &Fields::new(),
         status: StatusCode::OK,
@@ -87,7 +94,9 @@ fn bodies(criterion: &mut Criterion) {
             let store = runtime.block_on(async { Store::open(options).unwrap() });
             let key = runtime.block_on(write(&store, 0, &body(0)));
             assert_eq!(runtime.block_on(read(&store, &key)), size as u64);
-            group.bench_function(BenchmarkId::new(name, size), |bencher| bencher.iter(|| runtime.block_on(read(&store, &key))));
+            group.bench_function(BenchmarkId::new(name, size), |bencher| {
+                bencher.iter(|| runtime.block_on(read(&store, &key)))
+            });
         }
     }
     group.finish();

@@ -62,7 +62,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
 fn announcement(settings: &Settings, server: &Server) -> String {
     let options = &settings.store.options;
     let mut text = format!(
-        "larder {}\ncache {} (disk {}, memory {})\n",
+        "larder {}\ncache {}: disk {}, memory {}\n",
         env!("CARGO_PKG_VERSION"),
         options.dir.display(),
         limit(options.disk_limit, &settings.store.disk_words),

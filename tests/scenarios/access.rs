@@ -7,7 +7,17 @@ fn loopback_and_own_addresses_are_out_of_reach_unless_allowed() {
     let origin = Origin::start(|_, reply| reply.fresh("internal"));
     let proxy = Proxy::with(|config, _| config.access.allow_destinations.clear());
     let port = origin.address.port();
-    for host in ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f.0.0.1", "0177.0.0.1", "[::ffff:127.0.0.1]", "[::1]", "0.0.0.0"] {
+    for host in [
+        "127.0.0.1",
+        "localhost",
+        "127.1",
+        "2130706433",
+        "0x7f.0.0.1",
+        "0177.0.0.1",
+        "[::ffff:127.0.0.1]",
+        "[::1]",
+        "0.0.0.0",
+    ] {
         let answer = proxy.get(&format!("http://{host}:{port}/"));
         assert_eq!(answer.status, 403, "{host}: {}", answer.text());
         assert_eq!(answer.field("proxy-status"), Some("larder; error=destination_ip_prohibited"), "{host}");

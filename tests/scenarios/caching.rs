@@ -135,7 +135,10 @@ fn two_urls_with_the_same_large_body_share_one_blob() {
     for path in ["/one", "/two"] {
         assert_eq!(proxy.get(&origin.url(path)).body, body);
     }
-    let blobs = files_under(&proxy.cache_dir().join("blobs")).into_iter().filter(|name| !name.ends_with(".tree")).count();
+    let blobs = files_under(&proxy.cache_dir().join("blobs"))
+        .into_iter()
+        .filter(|name| !name.ends_with(".tree"))
+        .count();
     assert_eq!(blobs, 1);
     let removed = proxy_remove(&proxy, &origin.url("/one"));
     assert_eq!(removed, 1);
@@ -151,7 +154,10 @@ fn head_is_answered_from_a_stored_get() {
     proxy.get(&url);
     let head = proxy.connect().call("HEAD", &url, &[], b"");
     assert!(head.is_hit());
-    assert_eq!((head.status, head.field("content-length"), head.field("accept-ranges")), (200, Some("5"), Some("bytes")));
+    assert_eq!(
+        (head.status, head.field("content-length"), head.field("accept-ranges")),
+        (200, Some("5"), Some("bytes"))
+    );
 }
 
 #[test]
@@ -167,13 +173,21 @@ fn only_if_cached_is_504_without_a_hit() {
 
 #[test]
 fn stored_fields_come_back_in_order_and_case() {
-    let fields = ["X-ZZ: 1", "x-Aa: 2", "Set-Cookie: a=1", "Cache-Control: max-age=60", "set-cookie: b=2", "ETag: \"e\""];
+    let fields = [
+        "X-ZZ: 1",
+        "x-Aa: 2",
+        "Set-Cookie: a=1",
+        "Cache-Control: max-age=60",
+        "set-cookie: b=2",
+        "ETag: \"e\"",
+    ];
     let origin = Origin::start(move |_, reply| reply.send(200, &fields, b"x"));
     let proxy = Proxy::start();
     let url = origin.url("/");
     for _ in 0..2 {
         let response = proxy.get(&url);
-        let lines: Vec<String> = response.head.fields.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        let lines: Vec<String> =
+            response.head.fields.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         assert_eq!(lines[..fields.len()], fields);
     }
     assert_eq!(origin.count(), 1);

@@ -10,7 +10,10 @@ fn fifty_clients_make_one_request_and_read_along_from_the_first_byte() {
     let (half, gate) = (body.len() / 2, Gate::default());
     let (sent, held) = (body.clone(), gate.clone());
     let origin = Origin::start(move |_, reply| {
-        reply.raw(format!("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: {}\r\n\r\n", sent.len()));
+        reply.raw(format!(
+            "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: {}\r\n\r\n",
+            sent.len()
+        ));
         reply.raw(&sent[..half]);
         held.wait();
         reply.raw(&sent[half..]);
@@ -78,7 +81,10 @@ fn a_leader_that_leaves_does_not_end_the_download() {
     let gate = Gate::default();
     let (sent, held) = (body.clone(), gate.clone());
     let origin = Origin::start(move |_, reply| {
-        reply.raw(format!("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: {}\r\n\r\n", sent.len()));
+        reply.raw(format!(
+            "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: {}\r\n\r\n",
+            sent.len()
+        ));
         reply.raw(&sent[..1000]);
         held.wait();
         reply.raw(&sent[1000..]);

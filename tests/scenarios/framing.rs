@@ -23,7 +23,11 @@ fn a_request_with_two_readings_is_400_and_the_connection_ends() {
         "nonsense\r\n\r\n",
     ] {
         let mut client = proxy.connect();
-        client.send(raw.replace('H', &host.to_string()).replace(&format!("{host}ost"), "Host").replace(&format!("{host}TTP"), "HTTP"));
+        client.send(
+            raw.replace('H', &host.to_string())
+                .replace(&format!("{host}ost"), "Host")
+                .replace(&format!("{host}TTP"), "HTTP"),
+        );
         let answer = client.response("GET");
         assert_eq!(answer.status, 400, "{raw:?}: {}", answer.text());
         assert_eq!(answer.field("connection"), Some("close"));
@@ -59,7 +63,10 @@ fn a_body_that_a_hit_leaves_unread_is_not_the_next_request() {
     proxy.get(&url);
     let smuggled = format!("GET http://{host}/smuggled HTTP/1.1\r\nHost: {host}\r\n\r\n");
     let mut client = proxy.connect();
-    client.send(format!("GET {url} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\n\r\n{smuggled}", smuggled.len()));
+    client.send(format!(
+        "GET {url} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\n\r\n{smuggled}",
+        smuggled.len()
+    ));
     assert_eq!(client.response("GET").text(), "/a");
     assert_eq!(client.get(&origin.url("/b"), &[]).text(), "/b");
     assert!(origin.received().iter().all(|request| request.target != "/smuggled"));
@@ -84,7 +91,10 @@ fn a_malformed_answer_is_502_with_a_reason() {
         ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", "http_protocol_error"),
         ("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nabcd", "http_protocol_error"),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\nabcd", "http_protocol_error"),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "http_protocol_error"),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "http_protocol_error",
+        ),
         ("HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", "http_protocol_error"),
         ("HTTP/1.1 2000 OK\r\n\r\n", "http_protocol_error"),
         ("garbage\r\n\r\n", "http_protocol_error"),
@@ -117,7 +127,8 @@ fn bytes_after_the_end_of_an_answer_poison_nothing() {
     for path in ["/1", "/2", "/3"] {
         assert_eq!(client.get(&origin.url(path), &[]).text(), path);
     }
-    let connections: std::collections::HashSet<usize> = origin.received().iter().map(|request| request.connection).collect();
+    let connections: std::collections::HashSet<usize> =
+        origin.received().iter().map(|request| request.connection).collect();
     assert_eq!(connections.len(), 3, "none was used again");
 }
 

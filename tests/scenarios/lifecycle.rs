@@ -25,7 +25,9 @@ fn draining_finishes_what_is_under_way_and_takes_no_more() {
     thread::scope(|scope| {
         let draining = scope.spawn(|| proxy.server().drain());
         assert!(idle.is_closed(), "idle connections close at once");
-        crate::support::eventually("nothing is accepted any more", || std::net::TcpStream::connect(address).is_err());
+        crate::support::eventually("nothing is accepted any more", || {
+            std::net::TcpStream::connect(address).is_err()
+        });
         assert!(!draining.is_finished());
         gate.open();
         let response = busy.response("GET");

@@ -8,7 +8,11 @@ use crate::support::{After, Gate, Origin, Proxy, bytes};
 /// Bytes of all files, in allocated blocks.
 fn allocated(directory: &std::path::Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
-    files_under(directory).iter().filter_map(|path| std::fs::metadata(path).ok()).map(|file| file.blocks() * 512).sum()
+    files_under(directory)
+        .iter()
+        .filter_map(|path| std::fs::metadata(path).ok())
+        .map(|file| file.blocks() * 512)
+        .sum()
 }
 
 #[test]
@@ -22,7 +26,10 @@ fn the_disk_limit_holds_while_far_more_is_fetched() {
     let mut client = proxy.connect();
     for number in 1..150 {
         let response = client.get(&origin.url(&format!("/{number}")), &[]);
-        assert!(response.complete && response.body == bytes(number, [3_000, 70_000, 1_000_000][number as usize % 3]));
+        assert!(
+            response.complete
+                && response.body == bytes(number, [3_000, 70_000, 1_000_000][number as usize % 3])
+        );
         let used = allocated(&proxy.cache_dir());
         assert!(used <= LIMIT + (1 << 20), "{used} after {number}");
     }
@@ -65,7 +72,10 @@ fn a_silent_origin_is_504_in_time() {
     });
     let proxy = Proxy::with(|config, _| config.limits.first_byte_timeout = Duration::from_millis(50));
     let answer = proxy.get(&origin.url("/"));
-    assert_eq!((answer.status, answer.field("proxy-status")), (504, Some("larder; error=http_response_timeout")));
+    assert_eq!(
+        (answer.status, answer.field("proxy-status")),
+        (504, Some("larder; error=http_response_timeout"))
+    );
     gate.open();
 }
 

@@ -7,7 +7,8 @@ const DIGEST: &str = "8c8f4e1a0ac02fbc2c9f4d80a3ab2a1ff1e2a8b9a9b1f9d6ad2f1ab6f2
 
 #[test]
 fn a_deb_without_any_freshness_is_kept_for_ever() {
-    let origin = Origin::start(|_, reply| reply.send(200, &["Content-Type: application/octet-stream"], b"a package"));
+    let origin =
+        Origin::start(|_, reply| reply.send(200, &["Content-Type: application/octet-stream"], b"a package"));
     let proxy = Proxy::start();
     let url = origin.url("/debian/pool/main/h/hello/hello_2.10-3_amd64.deb");
     proxy.get(&url);
@@ -54,7 +55,8 @@ fn a_body_that_is_not_what_its_url_says_is_not_kept() {
         assert_eq!(answer.text(), "something else", "what the origin sent is passed on");
     }
     // printf 'hello\n' | sha256sum
-    let right = origin.url("/x/by-hash/SHA256/5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03");
+    let right =
+        origin.url("/x/by-hash/SHA256/5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03");
     proxy.get(&right);
     assert!(proxy.get(&right).is_hit());
 }

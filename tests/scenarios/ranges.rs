@@ -7,7 +7,9 @@ fn ranges_of_a_stored_body_are_exact() {
     for length in [1_000, 100_000, 1_500_000] {
         let body = bytes(10, length);
         let sent = body.clone();
-        let origin = Origin::start(move |_, reply| reply.send(200, &["Cache-Control: max-age=60", "ETag: \"t\""], &sent));
+        let origin = Origin::start(move |_, reply| {
+            reply.send(200, &["Cache-Control: max-age=60", "ETag: \"t\""], &sent)
+        });
         let proxy = Proxy::start();
         let url = origin.url("/");
         proxy.get(&url);
@@ -23,11 +25,17 @@ fn ranges_of_a_stored_body_are_exact() {
             let part = proxy.get_with(&url, &[&format!("Range: bytes={range}")]);
             assert_eq!(part.status, 206, "{range}");
             assert!(part.is_hit() && part.complete && part.body == body[from..to], "{range}");
-            assert_eq!(part.field("content-range"), Some(format!("bytes {from}-{}/{length}", to - 1).as_str()));
+            assert_eq!(
+                part.field("content-range"),
+                Some(format!("bytes {from}-{}/{length}", to - 1).as_str())
+            );
             assert_eq!(part.field("etag"), Some("\"t\""));
         }
         let beyond = proxy.get_with(&url, &[&format!("Range: bytes={length}-")]);
-        assert_eq!((beyond.status, beyond.field("content-range")), (416, Some(format!("bytes */{length}").as_str())));
+        assert_eq!(
+            (beyond.status, beyond.field("content-range")),
+            (416, Some(format!("bytes */{length}").as_str()))
+        );
         assert_eq!(origin.count(), 1);
     }
 }
@@ -45,7 +53,10 @@ fn several_ranges_come_as_parts() {
     let boundary = answer.field("content-type").unwrap().split("boundary=").nth(1).unwrap().to_owned();
     let mut expected = Vec::new();
     for (from, to) in [(0, 10), (100, 105), (9_997, 10_000)] {
-        let head = format!("\r\n--{boundary}\r\nContent-Type: text/plain\r\nContent-Range: bytes {from}-{}/10000\r\n\r\n", to - 1);
+        let head = format!(
+            "\r\n--{boundary}\r\nContent-Type: text/plain\r\nContent-Range: bytes {from}-{}/10000\r\n\r\n",
+            to - 1
+        );
         expected.extend_from_slice(head.as_bytes());
         expected.extend_from_slice(&body[from..to]);
     }
@@ -55,7 +66,9 @@ fn several_ranges_come_as_parts() {
 
 #[test]
 fn if_range_guards_a_resumed_download() {
-    let origin = Origin::start(|_, reply| reply.send(200, &["Cache-Control: max-age=60", "ETag: \"now\""], b"0123456789"));
+    let origin = Origin::start(|_, reply| {
+        reply.send(200, &["Cache-Control: max-age=60", "ETag: \"now\""], b"0123456789")
+    });
     let proxy = Proxy::start();
     let url = origin.url("/");
     proxy.get(&url);
@@ -72,5 +85,8 @@ fn a_range_of_something_unknown_is_the_origins_to_answer() {
     });
     let proxy = Proxy::start();
     let answer = proxy.get_with(&origin.url("/"), &["Range: bytes=2-3"]);
-    assert_eq!((answer.status, answer.text().as_str(), answer.field("content-range")), (206, "23", Some("bytes 2-3/10")));
+    assert_eq!(
+        (answer.status, answer.text().as_str(), answer.field("content-range")),
+        (206, "23", Some("bytes 2-3/10"))
+    );
 }

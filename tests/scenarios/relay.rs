@@ -21,11 +21,22 @@ fn end_to_end_fields_pass_untouched_and_hop_by_hop_ones_stay() {
         reply.send(200, &fields, b"x")
     });
     let proxy = Proxy::start();
-    let fields = ["X-End: 1", "Connection: X-Hop", "X-Hop: 1", "Proxy-Authorization: Basic eA==", "TE: gzip", "Upgrade: h2c", "x-End: 2"];
+    let fields = [
+        "X-End: 1",
+        "Connection: X-Hop",
+        "X-Hop: 1",
+        "Proxy-Authorization: Basic eA==",
+        "TE: gzip",
+        "Upgrade: h2c",
+        "x-End: 2",
+    ];
     let answer = proxy.get_with(&origin.url("/"), &fields);
     let names: Vec<&str> = answer.head.fields.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names[..4], ["X-One", "Age", "Expires", "x-two"]);
-    assert_eq!((answer.field("age"), answer.field("x-two"), answer.field("expires")), (Some("30"), Some("2"), Some("junk")));
+    assert_eq!(
+        (answer.field("age"), answer.field("x-two"), answer.field("expires")),
+        (Some("30"), Some("2"), Some("junk"))
+    );
     let received = &origin.received()[0];
     let names: Vec<&str> = received.head.fields.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["Host", "X-End", "x-End", "Via"]);
@@ -37,12 +48,15 @@ fn end_to_end_fields_pass_untouched_and_hop_by_hop_ones_stay() {
 fn any_method_any_status_and_any_body_pass() {
     let origin = Origin::start(|request, reply| {
         let status = request.target.trim_start_matches('/').parse().unwrap();
-        let body = if request.body.is_empty() { request.method.clone().into_bytes() } else { request.body.clone() };
+        let body =
+            if request.body.is_empty() { request.method.clone().into_bytes() } else { request.body.clone() };
         reply.send(status, &[], if status == 204 || status == 304 { b"" } else { &body })
     });
     let proxy = Proxy::start();
     let mut client = proxy.connect();
-    for (method, status) in [("GET", 599), ("PUT", 201), ("M-SEARCH", 200), ("DELETE", 204), ("PATCH", 299), ("POST", 500)] {
+    for (method, status) in
+        [("GET", 599), ("PUT", 201), ("M-SEARCH", 200), ("DELETE", 204), ("PATCH", 299), ("POST", 500)]
+    {
         let body = if method == "PUT" || method == "DELETE" { &b"content"[..] } else { b"" };
         let answer = client.call(method, &origin.url(&format!("/{status}")), &[], body);
         assert_eq!(answer.status, status, "{method}");
@@ -119,7 +133,9 @@ fn an_answer_may_begin_before_the_request_has_ended() {
         let mut reader = std::io::BufReader::new(stream.try_clone().unwrap());
         crate::support::message::Head::read(&mut reader).unwrap().unwrap();
         let mut writer = stream;
-        writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nCache-Control: no-store\r\n\r\n").unwrap();
+        writer
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nCache-Control: no-store\r\n\r\n")
+            .unwrap();
         let mut half = [0_u8; 5];
         for _ in 0..2 {
             std::io::Read::read_exact(&mut reader, &mut half).unwrap();
@@ -128,7 +144,9 @@ fn an_answer_may_begin_before_the_request_has_ended() {
     });
     let proxy = Proxy::start();
     let mut client = proxy.connect();
-    client.send(format!("POST http://{address}/ HTTP/1.1\r\nHost: {address}\r\nContent-Length: 10\r\n\r\nfirst"));
+    client.send(format!(
+        "POST http://{address}/ HTTP/1.1\r\nHost: {address}\r\nContent-Length: 10\r\n\r\nfirst"
+    ));
     let mut start = vec![0_u8; 0];
     while !start.ends_with(b"first") {
         let mut byte = [0_u8; 1];
@@ -207,7 +225,8 @@ fn the_proxys_own_page_tells_how_to_use_it() {
 
 #[test]
 fn a_request_that_comes_round_again_is_508() {
-    let origin = Origin::start(|request, reply| reply.send(200, &[], request.field("via").unwrap().as_bytes()));
+    let origin =
+        Origin::start(|request, reply| reply.send(200, &[], request.field("via").unwrap().as_bytes()));
     let proxy = Proxy::start();
     let via = proxy.get(&origin.url("/")).text();
     assert_eq!(proxy.get_with(&origin.url("/"), &[&format!("Via: {via}")]).status, 508);

@@ -42,7 +42,8 @@ fn tls_origin(authority: &Authority, name: &str, expired: bool) -> SocketAddr {
             let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
             let mut reader = BufReader::new(StreamOwned::new(connection, stream));
             while let Ok(Some(_)) = Head::read(&mut reader) {
-                let answer = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 5\r\n\r\nhello";
+                let answer =
+                    b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 5\r\n\r\nhello";
                 if reader.get_mut().write_all(answer).is_err() {
                     break;
                 }
@@ -84,7 +85,10 @@ fn what_is_wrong_with_a_certificate_is_said() {
     ] {
         let origin = tls_origin(signer, name, expired);
         let answer = proxy.get(&format!("https://localhost:{}/", origin.port()));
-        assert_eq!((answer.status, answer.field("proxy-status")), (502, Some("larder; error=tls_certificate_error")));
+        assert_eq!(
+            (answer.status, answer.field("proxy-status")),
+            (502, Some("larder; error=tls_certificate_error"))
+        );
         assert!(answer.text().contains(reason), "{}", answer.text());
     }
 }
@@ -112,7 +116,8 @@ fn a_file_without_certificates_is_refused_at_start() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("empty.pem");
     std::fs::write(&file, "nothing here").unwrap();
-    let store = larder_storage::Store::open(larder_storage::Options::new(directory.path().join("cache"))).unwrap();
+    let store =
+        larder_storage::Store::open(larder_storage::Options::new(directory.path().join("cache"))).unwrap();
     let mut config = larder_server::Config::default();
     config.listeners[0].address = "127.0.0.1:0".parse().unwrap();
     config.upstream.ca_files = vec![file];

@@ -61,5 +61,8 @@ fn a_refused_connection_is_502() {
     let mut client = proxy.connect();
     client.send(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"));
     let refused = client.response("GET");
-    assert_eq!((refused.status, refused.field("proxy-status")), (502, Some("larder; error=connection_refused")));
+    assert_eq!(
+        (refused.status, refused.field("proxy-status")),
+        (502, Some("larder; error=connection_refused"))
+    );
 }

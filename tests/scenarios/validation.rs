@@ -68,7 +68,8 @@ fn a_304_for_another_response_makes_a_second_unconditional_request() {
 #[test]
 fn the_clients_own_conditions_are_answered_from_the_store() {
     let origin = Origin::start(|_, reply| {
-        let fields = ["Cache-Control: max-age=60", "ETag: \"v1\"", "Last-Modified: Thu, 01 Jan 2015 00:00:00 GMT"];
+        let fields =
+            ["Cache-Control: max-age=60", "ETag: \"v1\"", "Last-Modified: Thu, 01 Jan 2015 00:00:00 GMT"];
         reply.send(200, &fields, b"body")
     });
     let proxy = Proxy::start();
@@ -105,7 +106,9 @@ fn with_nothing_stored_the_clients_condition_goes_through() {
 
 #[test]
 fn an_unreachable_origin_gives_a_stale_answer_unless_that_is_forbidden() {
-    for (control, expected) in [("max-age=10", 200), ("max-age=10, must-revalidate", 502), ("s-maxage=10", 502)] {
+    for (control, expected) in
+        [("max-age=10", 200), ("max-age=10, must-revalidate", 502), ("s-maxage=10", 502)]
+    {
         let gone = Arc::new(AtomicUsize::new(0));
         let switch = Arc::clone(&gone);
         let origin = Origin::start(move |_, reply| {

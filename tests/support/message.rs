@@ -13,7 +13,10 @@ pub struct Head {
 impl Head {
     /// The first value of a field, by name in any letter case.
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.fields
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// All values of a field.
@@ -87,7 +90,12 @@ impl Response {
         let mut interim = Vec::new();
         loop {
             let head = Head::read(from)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-            let status: u16 = head.line.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
+            let status: u16 = head
+                .line
+                .split(' ')
+                .nth(1)
+                .and_then(|code| code.parse().ok())
+                .ok_or(io::ErrorKind::InvalidData)?;
             if (100..200).contains(&status) && status != 101 {
                 interim.push(head);
                 continue;
@@ -101,7 +109,8 @@ impl Response {
     }
 
     fn read_body(&mut self, from: &mut BufReader<TcpStream>) {
-        let chunked = self.field("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
+        let chunked =
+            self.field("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
         self.complete = if chunked {
             self.read_chunks(from).is_ok()
         } else if let Some(length) = self.field("content-length") {

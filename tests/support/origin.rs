@@ -151,7 +151,8 @@ impl Shared {
         let mut reader = BufReader::new(stream.try_clone()?);
         while let Some(head) = Head::read(&mut reader)? {
             let mut words = head.line.split(' ');
-            let (method, target) = (words.next().unwrap_or("").to_owned(), words.next().unwrap_or("").to_owned());
+            let (method, target) =
+                (words.next().unwrap_or("").to_owned(), words.next().unwrap_or("").to_owned());
             if head.field("expect").is_some() {
                 Reply { stream }.raw("HTTP/1.1 100 Continue\r\n\r\n");
             }

@@ -19,7 +19,9 @@ pub struct Larder {
 pub fn larder() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("LARDER_") || name.to_string_lossy().to_lowercase().ends_with("_proxy") {
+        if name.to_string_lossy().starts_with("LARDER_")
+            || name.to_string_lossy().to_lowercase().ends_with("_proxy")
+        {
             command.env_remove(name);
         }
     }
@@ -35,9 +37,17 @@ impl Larder {
     /// Starts a forward proxy on a free port of loopback that may reach loopback, and waits until it listens.
     pub fn serve(cache_dir: &Path, more: &[&str]) -> Self {
         let mut command = larder();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--allow-destination", "127.0.0.0/8", "--cache-dir"]);
+        command.args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--allow-destination",
+            "127.0.0.0/8",
+            "--cache-dir",
+        ]);
         command.arg(cache_dir).args(more);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut said = String::new();
         let address = loop {

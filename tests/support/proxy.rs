@@ -1,6 +1,5 @@
 //! A proxy in this process, with a cache directory of its own and a clock moved by hand.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,7 +50,10 @@ impl Proxy {
     fn launch(directory: Arc<TempDir>, settings: Settings, clock: Clock) -> Self {
         let mut options = Options::new(directory.path().join("cache"));
         let mut config = Config {
-            listeners: vec![Listener { address: "127.0.0.1:0".parse().unwrap(), kind: ListenerKind::Forward }],
+            listeners: vec![Listener {
+                address: "127.0.0.1:0".parse().unwrap(),
+                kind: ListenerKind::Forward,
+            }],
             workers: 2,
             ..Config::default()
         };
@@ -77,10 +79,6 @@ impl Proxy {
 
     pub fn cache_dir(&self) -> std::path::PathBuf {
         self.directory.path().join("cache")
-    }
-
-    pub fn scratch(&self) -> &Path {
-        self.directory.path()
     }
 
     /// A connection to it.

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 
 use crate::cache_control::Restriction;
 use crate::facts::ReuseFacts;
@@ -21,12 +21,12 @@ use crate::vary::Nominated;
 
 /// A request to the origin and the head of its final response.
 ///
-/// Both field sections are as received, before hop-by-hop removal, so that `Connection` cannot hide what
-/// decides.
+/// The facts and the response's fields are as received, before hop-by-hop removal, so that `Connection` cannot hide what
+/// decides; the request's fields are those that the origin saw.
 #[derive(Clone, Copy, Debug)]
 pub struct Exchange<'a> {
-    /// The method.
-    pub method: &'a Method,
+    /// What the request asked of a cache, read off its fields as received.
+    pub facts: &'a RequestFacts,
     /// The target URI.
     pub target: &'a TargetUri,
     /// The fields of the request.
@@ -114,7 +114,7 @@ pub fn storability(
     exchange: &Exchange<'_>,
     rule: Option<&Rule>,
 ) -> Result<StoredResponse, NotStored> {
-    let request = RequestFacts::of(exchange.method, exchange.request);
+    let request = exchange.facts;
     match request.method {
         MethodClass::Get if request.has_body => return Err(NotStored::RequestBody),
         MethodClass::Get | MethodClass::Post => {}
@@ -127,7 +127,7 @@ pub fn storability(
         return Err(NotStored::Framing);
     }
     let freshness = Freshness::of(settings, exchange.status, exchange.response, exchange.response_time);
-    permitted(&request, &freshness, exchange.status)?;
+    permitted(request, &freshness, exchange.status)?;
     if request.method == MethodClass::Post && !answers_later_gets(exchange, &freshness) {
         return Err(NotStored::Method);
     }

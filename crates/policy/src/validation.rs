@@ -1,12 +1,12 @@
 //! Validation: asking the origin whether a stored response still holds, and freshening it with the answer
 //! (RFC 9111, 4.3).
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 
 use crate::fields::{Fields, remove_hop_by_hop};
 use crate::freshness::Freshness;
 use crate::packages::Rule;
-use crate::request::RequestFacts;
+use crate::request::MethodClass;
 use crate::settings::PolicySettings;
 use crate::storability::{Exchange, NotStored, permitted, shareable};
 use crate::stored::{Ingredients, StoredResponse};
@@ -88,7 +88,7 @@ pub fn freshen(
 ) -> Option<Freshened> {
     let selected = match exchange.status {
         StatusCode::NOT_MODIFIED => is_selected(stored, exchange),
-        StatusCode::OK if exchange.method == Method::HEAD => describes(stored, exchange),
+        StatusCode::OK if exchange.facts.method == MethodClass::Head => describes(stored, exchange),
         _ => false,
     };
     if !selected {
@@ -107,8 +107,7 @@ pub fn freshen(
     let merged = merge(stored.fields(), &update);
     let freshness = Freshness::of(settings, stored.status(), &merged, exchange.response_time);
 
-    let request = RequestFacts::of(exchange.method, exchange.request);
-    let mut keep = permitted(&request, &freshness, stored.status());
+    let mut keep = permitted(exchange.facts, &freshness, stored.status());
     let nominated = if update.contains("vary") {
         Nominated::of(exchange.request, &merged).unwrap_or_else(|| {
             keep = keep.and(Err(NotStored::VaryStar));

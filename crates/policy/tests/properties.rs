@@ -149,7 +149,7 @@ impl Case {
 
     fn on<T>(&self, target: &TargetUri, act: impl FnOnce(&Exchange<'_>) -> T) -> T {
         act(&Exchange {
-            method: &self.method,
+            facts: &RequestFacts::of(&self.method, &self.request),
             target,
             request: &self.request,
             status: self.status,

@@ -171,7 +171,10 @@ pub(crate) fn canonical(ip: IpAddr) -> IpAddr {
         IpAddr::V4(Ipv4Addr::new(w, x, y, z))
     };
     match (a, b, c, d, e, f) {
-        (0, 0, 0, 0, 0, 0xffff | 0) | (0, 0, 0, 0, 0xffff, 0) | (0x64, 0xff9b, 0, 0, 0, 0) | (0x64, 0xff9b, 1, ..) => v4(g, h),
+        (0, 0, 0, 0, 0, 0xffff | 0)
+        | (0, 0, 0, 0, 0xffff, 0)
+        | (0x64, 0xff9b, 0, 0, 0, 0)
+        | (0x64, 0xff9b, 1, ..) => v4(g, h),
         (0x2002, ..) => v4(b, c),
         _ => ip,
     }
@@ -223,7 +226,15 @@ mod tests {
 
     #[test]
     fn addresses_of_this_machine_and_link_are_out_of_reach_in_every_notation() {
-        for address in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::"] {
+        for address in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::127.0.0.1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+        ] {
             assert_eq!(judge(address), Err(Prohibited::Loopback), "{address}");
         }
         for address in ["169.254.169.254", "fe80::1", "febf::1", "::ffff:169.254.169.254", "fd00:ec2::254"] {
@@ -232,7 +243,9 @@ mod tests {
         for address in ["0.0.0.0", "0.1.2.3", "224.0.0.1", "255.255.255.255", "240.0.0.1", "::", "ff02::1"] {
             assert_eq!(judge(address), Err(Prohibited::NotAHost), "{address}");
         }
-        for address in ["192.0.2.7", "2001:db8::1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "fc00::1"] {
+        for address in
+            ["192.0.2.7", "2001:db8::1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "fc00::1"]
+        {
             assert_eq!(judge(address), Ok(()), "{address}");
         }
     }
@@ -241,7 +254,11 @@ mod tests {
     fn private_ranges_follow_their_setting() {
         let rules = rules(Access { private_destinations: false, ..Access::default() });
         for address in ["10.1.2.3:80", "172.31.0.1:80", "[fd12::1]:80", "[::ffff:192.168.0.1]:80"] {
-            assert_eq!(rules.judge("intranet", address.parse().unwrap()), Err(Prohibited::Private), "{address}");
+            assert_eq!(
+                rules.judge("intranet", address.parse().unwrap()),
+                Err(Prohibited::Private),
+                "{address}"
+            );
         }
     }
 
@@ -254,14 +271,27 @@ mod tests {
         let rules = rules(Access { allow_destinations, ..Access::default() });
         assert_eq!(rules.judge("dev.example", "127.0.0.1:8080".parse().unwrap()), Ok(()));
         assert_eq!(rules.judge("dev.example", "127.0.0.1:8081".parse().unwrap()), Err(Prohibited::Loopback));
-        assert_eq!(rules.judge("other.example", "127.0.0.1:8080".parse().unwrap()), Err(Prohibited::Loopback));
+        assert_eq!(
+            rules.judge("other.example", "127.0.0.1:8080".parse().unwrap()),
+            Err(Prohibited::Loopback)
+        );
         assert_eq!(rules.judge("any.example", "192.0.2.1:3128".parse().unwrap()), Err(Prohibited::Own));
     }
 
     #[test]
     fn names_left_to_a_parent_are_judged_as_far_as_they_can_be() {
         let rules = rules(Access::default());
-        for host in ["127.1", "2130706433", "0x7f.1", "0177.0.0.1", "0x7f000001", "127.0.0.1.", "[::1]", "localhost", "a.localhost"] {
+        for host in [
+            "127.1",
+            "2130706433",
+            "0x7f.1",
+            "0177.0.0.1",
+            "0x7f000001",
+            "127.0.0.1.",
+            "[::1]",
+            "localhost",
+            "a.localhost",
+        ] {
             assert_eq!(rules.judge_unresolved(host, 80), Err(Prohibited::Loopback), "{host}");
         }
         for host in ["example.com", "192.0.2.9", "1.2.3.4.5", "256.1.1.1", "0xg", "localhost.example"] {
@@ -272,9 +302,13 @@ mod tests {
     #[test]
     fn clients_are_loopback_or_listed() {
         let rules = rules(Access { allow_clients: vec!["10.0.0.0/8".parse().unwrap()], ..Access::default() });
-        for (client, permitted) in
-            [("127.0.0.1", true), ("::1", true), ("10.2.3.4", true), ("::ffff:10.2.3.4", true), ("192.168.1.1", false)]
-        {
+        for (client, permitted) in [
+            ("127.0.0.1", true),
+            ("::1", true),
+            ("10.2.3.4", true),
+            ("::ffff:10.2.3.4", true),
+            ("192.168.1.1", false),
+        ] {
             assert_eq!(rules.permits_client(client.parse().unwrap()), permitted, "{client}");
         }
     }

@@ -22,7 +22,7 @@ pub(crate) enum Content {
     /// Several ranges of a stored body (RFC 9110, 14.6).
     Parts(Parts),
     /// Straight from the next hop.
-    Origin(OriginBody),
+    Origin(Box<OriginBody>),
 }
 
 /// Why content ended before its end. The transfer is then cut visibly.
@@ -80,7 +80,9 @@ impl Parts {
                 head.extend_from_slice(b"\r\n");
             }
             let last = range.end.saturating_sub(1);
-            head.extend_from_slice(format!("Content-Range: bytes {}-{last}/{whole}\r\n\r\n", range.start).as_bytes());
+            head.extend_from_slice(
+                format!("Content-Range: bytes {}-{last}/{whole}\r\n\r\n", range.start).as_bytes(),
+            );
             length += head.len() as u64 + (range.end - range.start);
             left.push_back((Bytes::from(head), range));
         }
@@ -88,18 +90,16 @@ impl Parts {
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
-        loop {
-            if let Some(reader) = &mut self.reading {
-                if let Some(bytes) = reader.next().await? {
-                    return Ok(Some(bytes));
-                }
-                self.reading = None;
+        if let Some(reader) = &mut self.reading {
+            if let Some(bytes) = reader.next().await? {
+                return Ok(Some(bytes));
             }
-            let Some((head, range)) = self.left.pop_front() else {
-                return Ok(Some(std::mem::take(&mut self.closing)).filter(|bytes| !bytes.is_empty()));
-            };
-            self.reading = Some(self.stored.body(range));
-            return Ok(Some(head));
+            self.reading = None;
         }
+        let Some((head, range)) = self.left.pop_front() else {
+            return Ok(Some(std::mem::take(&mut self.closing)).filter(|bytes| !bytes.is_empty()));
+        };
+        self.reading = Some(self.stored.body(range));
+        Ok(Some(head))
     }
 }

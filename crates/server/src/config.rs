@@ -3,6 +3,7 @@
 //! Nothing here is read from a file, an argument or the environment; that is the binary's work.
 //! Every limit on what a peer can make grow has its name here and a row in the README.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,7 +41,10 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listeners: vec![Listener { address: SocketAddr::from(([127, 0, 0, 1], 3128)), kind: ListenerKind::Forward }],
+            listeners: vec![Listener {
+                address: SocketAddr::from(([127, 0, 0, 1], 3128)),
+                kind: ListenerKind::Forward,
+            }],
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             access: Access::default(),
             limits: Limits::default(),
@@ -251,10 +255,18 @@ pub enum AccessLogFormat {
 }
 
 /// The admin API over TCP.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Admin {
     /// Address and port.
     pub address: SocketAddr,
     /// The bearer token for whatever changes state; without one nothing can be changed over TCP.
     pub token: Option<String>,
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The token is for whoever was given it, not for logs.
+        let token = self.token.as_ref().map(|_| "(hidden)");
+        f.debug_struct("Admin").field("address", &self.address).field("token", &token).finish()
+    }
 }

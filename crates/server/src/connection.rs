@@ -17,8 +17,8 @@ use tokio::time::timeout;
 
 use crate::config::ListenerKind;
 use crate::http1::{
-    self, BodyDecoder, BodyEncoder, ErrorKind, Framing, HeadLimits, ParseError, ReadError, Reader, RequestHead, ResponseHead,
-    Version, Writer,
+    self, BodyDecoder, BodyEncoder, ErrorKind, Framing, HeadLimits, ParseError, ReadError, Reader,
+    RequestHead, ResponseHead, Version, Writer,
 };
 use crate::origin::{ClientFailed, Destination, Interim, Upload};
 use crate::pages;
@@ -35,13 +35,15 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// A connection that can be ended so that the other side sees it was cut.
 pub(crate) trait Abort {
-    /// From now on, closing resets.
-    fn abort(&self);
+    /// Ends this half without an orderly end: once the other half is gone too, the connection is reset.
+    fn abort(self);
 }
 
 impl Abort for OwnedWriteHalf {
-    fn abort(&self) {
+    fn abort(self) {
         let _ = socket2::SockRef::from(self.as_ref()).set_linger(Some(Duration::ZERO));
+        // Dropped, it would end the stream in an orderly way first.
+        self.forget();
     }
 }
 
@@ -63,6 +65,8 @@ enum Next {
     Close,
     /// The end, at once.
     Cut,
+    /// The end with a reset, as an orderly one would look like the end of the content.
+    Reset,
 }
 
 impl<R, W> Connection<R, W>
@@ -70,7 +74,13 @@ where
     R: AsyncRead + Unpin + Send,
     W: AsyncWrite + Abort + Unpin + Send,
 {
-    pub(crate) fn new(worker: Arc<Worker>, listener: Arc<ListenerContext>, client: SocketAddr, read: R, write: W) -> Self {
+    pub(crate) fn new(
+        worker: Arc<Worker>,
+        listener: Arc<ListenerContext>,
+        client: SocketAddr,
+        read: R,
+        write: W,
+    ) -> Self {
         let limits = &worker.proxy.config.limits;
         let head_limits = HeadLimits { bytes: limits.head_bytes, fields: limits.head_fields };
         Self { reader: Reader::new(read, head_limits), writer: Writer::new(write), worker, listener, client }
@@ -96,7 +106,10 @@ where
                     Some(Requested::Tunnel(tunnel)) => return self.tunnel(*tunnel).await,
                     None => Next::Cut,
                 },
-                Ok(Ok(None) | Err(ReadError::Io(_) | ReadError::Closed | ReadError::Parse(ParseError::Truncated))) => return,
+                Ok(
+                    Ok(None)
+                    | Err(ReadError::Io(_) | ReadError::Closed | ReadError::Parse(ParseError::Truncated)),
+                ) => return,
                 Ok(Err(ReadError::Parse(error))) => self.unreadable(&rejection_of(error)).await,
                 Err(_) => {
                     let reason = "the head of the request took too long".into();
@@ -107,6 +120,7 @@ where
                 Next::Continue => {}
                 Next::Close => return self.linger().await,
                 Next::Cut => return,
+                Next::Reset => return self.writer.into_inner().abort(),
             }
         }
     }
@@ -192,7 +206,8 @@ where
             // Content may stay unread: the client is told at once that the connection ends.
             responder.persists = false;
         }
-        let ending = send(&mut answer, &request.method, request.takes_trailers, uploading, &mut responder).await;
+        let ending =
+            send(&mut answer, &request.method, request.takes_trailers, uploading, &mut responder).await;
         let sent = responder.sent();
         let reusable = responder.persists && responder.encoder == BodyEncoder::Ended;
         let until_close = responder.encoder == BodyEncoder::UntilClose;
@@ -200,13 +215,8 @@ where
         Some(Requested::Answered(match ending {
             Ending::Complete if reusable && upload.drop_rest(drain_bytes).await => Next::Continue,
             Ending::Complete => Next::Close,
-            Ending::ClientAborted | Ending::OriginAborted => {
-                if until_close {
-                    // The end of the connection would look like the end of the content.
-                    self.writer.get_ref().abort();
-                }
-                Next::Cut
-            }
+            Ending::OriginAborted if until_close => Next::Reset,
+            Ending::ClientAborted | Ending::OriginAborted => Next::Cut,
         }))
     }
 
@@ -251,7 +261,10 @@ where
         let proxy = &worker.proxy;
         let now = record.started();
         if !proxy.rules.permits_connect_port(to.port()) {
-            let reason = format!("CONNECT may not reach port {}; the operator can allow it with --connect-ports", to.port());
+            let reason = format!(
+                "CONNECT may not reach port {}; the operator can allow it with --connect-ports",
+                to.port()
+            );
             let rejection = Rejection { status: StatusCode::FORBIDDEN, reason: reason.into() };
             return Requested::Answered(self.refuse(record, &rejection).await);
         }
@@ -262,7 +275,8 @@ where
                 Requested::Tunnel(Box::new(Tunnel { record, server, early_down }))
             }
             Err(error) => {
-                let mut answer = proxy.own.upstream_failure(&error, larder_policy::ForwardReason::Method, now);
+                let mut answer =
+                    proxy.own.upstream_failure(&error, larder_policy::ForwardReason::Method, now);
                 answer.forwarded = None;
                 Requested::Answered(self.conclude(record, answer).await)
             }
@@ -335,7 +349,11 @@ fn own_page(worker: &Worker, request: &ProxyRequest, path: &str, address: Socket
         }
         (&Method::OPTIONS, _) => {
             let mut answer = proxy.own.text(StatusCode::OK, Outcome::Local, now, "");
-            crate::respond::add(&mut answer.fields, "Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH, CONNECT");
+            crate::respond::add(
+                &mut answer.fields,
+                "Allow",
+                "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH, CONNECT",
+            );
             answer
         }
         _ => {
@@ -435,11 +453,16 @@ impl<W: AsyncWrite + Unpin + Send> Responder for ClientSide<'_, W> {
             fields.set(name, value.as_bytes()).map_err(|_| ClientGone)
         };
         let framing = match length {
-            Length::None => Framing::None,
-            Length::Known(length) => {
-                if !fields.contains("content-length") {
-                    set(fields, "Content-Length", &length.to_string())?;
+            Length::None => {
+                if status == StatusCode::NO_CONTENT {
+                    // RFC 9110, 8.6.
+                    fields.remove("content-length");
                 }
+                Framing::None
+            }
+            Length::Known(length) => {
+                // Also where it is there: several equal values become one.
+                set(fields, "Content-Length", &length.to_string())?;
                 Framing::Length(length)
             }
             Length::Unknown if self.head_only => Framing::None,
@@ -491,7 +514,8 @@ struct Record {
 
 impl Record {
     fn new(head: &RequestHead, client: SocketAddr, now: Timestamp) -> Self {
-        let text = |name: &str| head.fields.first(name).map(|value| String::from_utf8_lossy(value).into_owned());
+        let text =
+            |name: &str| head.fields.first(name).map(|value| String::from_utf8_lossy(value).into_owned());
         Self {
             transaction: Transaction {
                 method: head.method.to_string(),
@@ -508,7 +532,9 @@ impl Record {
     fn unreadable(client: SocketAddr, now: Timestamp, status: StatusCode) -> Self {
         let target = match status {
             StatusCode::REQUEST_TIMEOUT => "error:request-timeout",
-            StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "error:request-too-large",
+            StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+                "error:request-too-large"
+            }
             _ => "error:invalid-request",
         };
         let transaction = Transaction { target: target.to_owned(), ..Self::blank(client, now) };
@@ -554,7 +580,14 @@ impl Record {
     }
 
     /// Tells log and metrics. Without an answer, what the record holds already stands.
-    fn finish(mut self, worker: &Worker, answer: Option<&Answer>, sent: (u64, u64), received: u64, ending: Ending) {
+    fn finish(
+        mut self,
+        worker: &Worker,
+        answer: Option<&Answer>,
+        sent: (u64, u64),
+        received: u64,
+        ending: Ending,
+    ) {
         let transaction = &mut self.transaction;
         transaction.duration = self.began.elapsed();
         (transaction.bytes_sent, transaction.body_sent) = sent;

@@ -62,8 +62,6 @@ pub enum StartError {
 pub(crate) enum UpstreamError {
     #[error("the name {host} could not be resolved: {reason}")]
     Dns { host: String, reason: String },
-    #[error("resolving {host} took too long")]
-    DnsTimeout { host: String },
     #[error("{host} is out of reach: {address} {why}")]
     Prohibited { host: String, address: SocketAddr, why: Prohibited },
     #[error("{host}: connection to {address} refused")]
@@ -110,7 +108,6 @@ impl UpstreamError {
     pub(crate) fn token(&self) -> &'static str {
         match self {
             Self::Dns { .. } => "dns_error",
-            Self::DnsTimeout { .. } => "dns_timeout",
             Self::Prohibited { .. } => "destination_ip_prohibited",
             Self::Refused { .. } => "connection_refused",
             Self::Unreachable { .. } => "destination_ip_unroutable",
@@ -132,8 +129,7 @@ impl UpstreamError {
     pub(crate) fn is_timeout(&self) -> bool {
         matches!(
             self,
-            Self::DnsTimeout { .. }
-                | Self::ConnectTimeout { .. }
+            Self::ConnectTimeout { .. }
                 | Self::ResponseTimeout { .. }
                 | Self::BodyTimeout { .. }
                 | Self::WriteTimeout { .. }
@@ -151,8 +147,10 @@ impl UpstreamError {
             Self::Prohibited { .. } => {
                 "If it should be reachable through this proxy, start it with --allow-destination HOST:PORT."
             }
-            Self::Certificate { .. } => "If the origin's issuer is to be trusted, start the proxy with --upstream-ca FILE.",
-            Self::Dns { .. } | Self::DnsTimeout { .. } => "Check the name, and the resolver of the machine that the proxy runs on.",
+            Self::Certificate { .. } => {
+                "If the origin's issuer is to be trusted, start the proxy with --upstream-ca FILE."
+            }
+            Self::Dns { .. } => "Check the name, and the resolver of the machine that the proxy runs on.",
             _ => "The proxy itself is well; try again later.",
         }
     }

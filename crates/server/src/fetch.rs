@@ -7,10 +7,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use larder_policy::{
-    CacheKey, Conditions, CurrentAge, Exchange, Fields, Freshened, NotStored, OriginFailure, RequestFacts, StoredResponse,
-    TargetUri, freshen, packages, remove_hop_by_hop, stale_on_error, storability,
+    CacheKey, Conditions, CurrentAge, Exchange, Fields, Freshened, NotStored, OriginFailure, RequestFacts,
+    StoredResponse, TargetUri, freshen, packages, remove_hop_by_hop, stale_on_error, storability,
 };
 use larder_storage::{BodyReader, Fill, Filling, Stored};
 use tokio::sync::mpsc;
@@ -47,7 +47,7 @@ pub(crate) enum Fetched {
     /// The answer goes into the store; read along.
     Storing { head: ResponseHead, filling: Arc<Filling>, reader: BodyReader, hop: NextHop },
     /// The answer is for this client alone.
-    Passing { head: ResponseHead, body: OriginBody, why: NotStored },
+    Passing { head: ResponseHead, body: Box<OriginBody>, why: NotStored },
     /// The stored response is still right; `revised` is its head for this request, where that may not be stored.
     Freshened { stored: Arc<Stored>, revised: Option<Box<StoredResponse>>, hop: NextHop },
     /// The origin failed, and the stored response may stand in for it.
@@ -97,7 +97,7 @@ async fn run(worker: &Worker, plan: Plan, leading: Option<Leading>, mut client: 
         let OriginResponse { mut head, body, .. } = response;
         let response_time = worker.proxy.clock.now();
         let exchange = Exchange {
-            method: &Method::GET,
+            facts: &plan.facts,
             target: &plan.target,
             request: &plan.request,
             status: head.status,
@@ -111,7 +111,8 @@ async fn run(worker: &Worker, plan: Plan, leading: Option<Leading>, mut client: 
             if head.status == StatusCode::NOT_MODIFIED {
                 let hop = body.hop().clone();
                 drop(body);
-                let freshened = freshen(&worker.proxy.config.policy, stored.response(), &exchange, rule.as_ref());
+                let freshened =
+                    freshen(&worker.proxy.config.policy, stored.response(), &exchange, rule.as_ref());
                 let Some(Freshened { response, keep }) = freshened else {
                     // It speaks of another response than the one that is stored: ask again for all of it.
                     conditions = None;
@@ -128,8 +129,19 @@ async fn run(worker: &Worker, plan: Plan, leading: Option<Leading>, mut client: 
                 return done(&client, Fetched::Freshened { stored, revised: None, hop }).await;
             }
             let failure = OriginFailure::Status(head.status);
-            if let Some(age) = stale_on_error(&worker.proxy.config.policy, &plan.facts, stored.response(), failure, response_time) {
-                let stale = Fetched::Stale { stored: Arc::clone(stored), age, status: Some(head.status), error: None };
+            if let Some(age) = stale_on_error(
+                &worker.proxy.config.policy,
+                &plan.facts,
+                stored.response(),
+                failure,
+                response_time,
+            ) {
+                let stale = Fetched::Stale {
+                    stored: Arc::clone(stored),
+                    age,
+                    status: Some(head.status),
+                    error: None,
+                };
                 return done(&client, stale).await;
             }
         }
@@ -147,6 +159,10 @@ async fn run(worker: &Worker, plan: Plan, leading: Option<Leading>, mut client: 
                 store(worker, fill, head, body, leading, client).await;
             }
             Err(why) => {
+                // What the origin now says in place of a stored response outdates it. An error is no such word.
+                if let Some((stored, _)) = plan.validate.as_ref().filter(|_| !head.status.is_server_error()) {
+                    worker.proxy.store.remove(stored.key()).await;
+                }
                 if let Some(leading) = leading {
                     leading.cannot_share();
                 }
@@ -165,10 +181,13 @@ fn failed(worker: &Worker, plan: &Plan, error: UpstreamError) -> Fetched {
     let stand_in = plan.validate.as_ref().filter(|_| !error.is_prohibited()).and_then(|(stored, _)| {
         let now = worker.proxy.clock.now();
         let policy = &worker.proxy.config.policy;
-        stale_on_error(policy, &plan.facts, stored.response(), OriginFailure::Unreachable, now).map(|age| (stored, age))
+        stale_on_error(policy, &plan.facts, stored.response(), OriginFailure::Unreachable, now)
+            .map(|age| (stored, age))
     });
     match stand_in {
-        Some((stored, age)) => Fetched::Stale { stored: Arc::clone(stored), age, status: None, error: Some(error) },
+        Some((stored, age)) => {
+            Fetched::Stale { stored: Arc::clone(stored), age, status: None, error: Some(error) }
+        }
         None => Fetched::Failed(error),
     }
 }
@@ -178,10 +197,11 @@ async fn store(
     worker: &Worker,
     mut fill: Fill,
     head: ResponseHead,
-    mut body: OriginBody,
+    mut body: Box<OriginBody>,
     leading: Option<Leading>,
     client: ToClient,
 ) {
+    let _entered = worker.proxy.metrics.fills.enter();
     let filling = fill.filling();
     let hop = body.hop().clone();
     // The first reader is made before the first byte is written, so that it misses nothing whatever becomes of the storing.

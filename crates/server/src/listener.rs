@@ -134,7 +134,13 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn serve(worker: Arc<Worker>, stream: TcpStream, client: SocketAddr, context: Arc<ListenerContext>, place: Place) {
+async fn serve(
+    worker: Arc<Worker>,
+    stream: TcpStream,
+    client: SocketAddr,
+    context: Arc<ListenerContext>,
+    place: Place,
+) {
     let _task = worker.tasks.guard();
     let _entered = worker.proxy.metrics.client_connections.enter();
     // Answers are gathered before they are written, so that nothing is won by waiting for more.
@@ -201,7 +207,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_has_its_share_of_places() {
-        let limits = Arc::new(ConnectionLimits::new(&Limits { connections: 3, connections_per_client: 2, ..Limits::default() }));
+        let limits = Arc::new(ConnectionLimits::new(&Limits {
+            connections: 3,
+            connections_per_client: 2,
+            ..Limits::default()
+        }));
         let place = |client: &str| {
             let permit = Arc::clone(&limits.all).try_acquire_owned().ok()?;
             limits.place(client.parse().unwrap(), permit)

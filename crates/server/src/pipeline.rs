@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use larder_policy::{
-    CacheKey, Conditions, CurrentAge, Decision, Fields, ForwardReason, Freshened, HttpDate, OriginFailure, Precondition,
-    RangePlan, RequestFacts, Selected, StaleReason, StoredResponse, TargetUri, freshen, invalidates, not_modified_fields, packages,
-    precondition, range_plan, reuse, stale_on_error,
+    CacheKey, Conditions, CurrentAge, Decision, Fields, ForwardReason, Freshened, HttpDate, OriginFailure,
+    Precondition, RangePlan, RequestFacts, Selected, StaleReason, StoredResponse, TargetUri, freshen,
+    invalidates, not_modified_fields, packages, precondition, range_plan, reuse, stale_on_error,
 };
 use larder_storage::{BodyReader, Filling, Stored, Tier, Variants};
 use tokio::sync::watch;
@@ -53,14 +53,21 @@ pub(crate) async fn answer<'a, U: Upload>(
         Target::Uri(uri) => (uri, uri.path_and_query()),
         Target::Server(uri) => (uri, "*"),
         Target::Tunnel(_) | Target::Own(_) => {
-            let rejection = Rejection { status: StatusCode::BAD_REQUEST, reason: "there is no such resource here".into() };
+            let rejection = Rejection {
+                status: StatusCode::BAD_REQUEST,
+                reason: "there is no such resource here".into(),
+            };
             return Some(worker.proxy.own.rejection(&rejection, now).into());
         }
     };
     let mut fields = request.fields.clone();
     add(&mut fields, "Via", &format!("{} {}", digits(request.version), worker.proxy.own.names.pseudonym));
-    let outbound =
-        Outbound { destination: destination.clone(), method: request.method.clone(), path: path.to_owned(), fields };
+    let outbound = Outbound {
+        destination: destination.clone(),
+        method: request.method.clone(),
+        path: path.to_owned(),
+        fields,
+    };
     let ask = Ask { worker, request, uri, outbound };
     match upload {
         Some(upload) => ask.exchange(upload, interim).await,
@@ -107,7 +114,9 @@ impl Ask<'_> {
             let (selected, decision) = self.decide(&variants);
             let (why, validate) = match (selected, decision) {
                 (Some(stored), Decision::Serve { age }) => return self.hit(stored, age),
-                (Some(stored), Decision::ServeStale { age, why }) => return self.stale_hit(&key, stored, age, &why),
+                (Some(stored), Decision::ServeStale { age, why }) => {
+                    return self.stale_hit(&key, stored, age, &why);
+                }
                 (_, Decision::GatewayTimeout) => return proxy.own.only_if_cached(proxy.clock.now()),
                 (Some(stored), Decision::Validate { conditions, why }) => (why, Some((stored, conditions))),
                 (_, Decision::Forward { why }) => (why, None),
@@ -175,7 +184,11 @@ impl Ask<'_> {
             self.refresh_behind(key, &stored);
         }
         let status = CacheStatus { hit: true, detail: Some(why.to_string()), ..CacheStatus::default() };
-        self.serve(&Source::Stored(stored), age, Told { status, outcome: Outcome::StaleHit, hop: NextHop::None })
+        self.serve(
+            &Source::Stored(stored),
+            age,
+            Told { status, outcome: Outcome::StaleHit, hop: NextHop::None },
+        )
     }
 
     /// Validates behind the client's back, once (RFC 5861, 3).
@@ -215,16 +228,30 @@ impl Ask<'_> {
         match progress {
             Progress::Filling(filling) if self.may_use(filling.response()) => {
                 let age = filling.response().current_age(now);
-                self.try_serve(&Source::Filling(filling), age, Told { status, outcome: Outcome::Collapsed, hop: NextHop::None })
+                self.try_serve(
+                    &Source::Filling(filling),
+                    age,
+                    Told { status, outcome: Outcome::Collapsed, hop: NextHop::None },
+                )
             }
             Progress::Freshened(stored) if self.may_use(stored.response()) => {
                 let age = stored.response().current_age(now);
-                Some(self.serve(&Source::Stored(stored), age, Told { status, outcome: Outcome::Collapsed, hop: NextHop::None }))
+                Some(self.serve(
+                    &Source::Stored(stored),
+                    age,
+                    Told { status, outcome: Outcome::Collapsed, hop: NextHop::None },
+                ))
             }
             Progress::Unreachable => {
                 let (stored, _) = validate?;
                 let policy = &proxy.config.policy;
-                let age = stale_on_error(policy, &self.request.facts, stored.response(), OriginFailure::Unreachable, now)?;
+                let age = stale_on_error(
+                    policy,
+                    &self.request.facts,
+                    stored.response(),
+                    OriginFailure::Unreachable,
+                    now,
+                )?;
                 let status = CacheStatus { hit: true, detail: Some("unreachable".to_owned()), ..status };
                 let told = Told { status, outcome: Outcome::StaleOnError, hop: NextHop::None };
                 Some(self.serve(&Source::Stored(Arc::clone(stored)), age, told))
@@ -252,7 +279,8 @@ impl Ask<'_> {
             }
         };
         let status = CacheStatus { forwarded: Some(why), ..CacheStatus::default() };
-        let forwarded = |outcome| if self.request.facts.directives.no_cache { Outcome::ClientRefresh } else { outcome };
+        let forwarded =
+            |outcome| if self.request.facts.directives.no_cache { Outcome::ClientRefresh } else { outcome };
         match fetched {
             Fetched::Storing { head, filling, reader, hop } => {
                 let status = CacheStatus { forward_status: Some(head.status), stored: true, ..status };
@@ -267,7 +295,11 @@ impl Ask<'_> {
                 self.relay(head, body, Told { status, outcome, hop })
             }
             Fetched::Freshened { stored, revised, hop } => {
-                let status = CacheStatus { forward_status: Some(StatusCode::NOT_MODIFIED), stored: revised.is_none(), ..status };
+                let status = CacheStatus {
+                    forward_status: Some(StatusCode::NOT_MODIFIED),
+                    stored: revised.is_none(),
+                    ..status
+                };
                 let source = match revised {
                     Some(response) => Source::Revised(stored, response),
                     None => Source::Stored(stored),
@@ -276,9 +308,14 @@ impl Ask<'_> {
                 self.serve(&source, age, Told { status, outcome: Outcome::RefreshUnmodified, hop })
             }
             Fetched::Stale { stored, age, status: code, error } => {
-                let detail = error.map_or_else(|| "stale-if-error".to_owned(), |error| error.token().to_owned());
+                let detail =
+                    error.map_or_else(|| "stale-if-error".to_owned(), |error| error.token().to_owned());
                 let status = CacheStatus { hit: true, forward_status: code, detail: Some(detail), ..status };
-                self.serve(&Source::Stored(stored), age, Told { status, outcome: Outcome::StaleOnError, hop: NextHop::None })
+                self.serve(
+                    &Source::Stored(stored),
+                    age,
+                    Told { status, outcome: Outcome::StaleOnError, hop: NextHop::None },
+                )
             }
             Fetched::Failed(error) => proxy.own.upstream_failure(&error, why, proxy.clock.now()),
         }
@@ -310,7 +347,12 @@ impl Ask<'_> {
         self.pass_watched(why, None, interim).await
     }
 
-    async fn pass_watched(&self, why: ForwardReason, watched: Option<&Arc<Stored>>, interim: &mut impl Interim) -> Answer {
+    async fn pass_watched(
+        &self,
+        why: ForwardReason,
+        watched: Option<&Arc<Stored>>,
+        interim: &mut impl Interim,
+    ) -> Answer {
         let proxy = &self.worker.proxy;
         let request_time = proxy.clock.now();
         match self.worker.origins.fetch(&self.outbound, interim).await {
@@ -336,16 +378,28 @@ impl Ask<'_> {
             return None;
         }
         let failure = OriginFailure::Unreachable;
-        let age = stale_on_error(&proxy.config.policy, &self.request.facts, stored.response(), failure, proxy.clock.now())?;
-        let status = CacheStatus { hit: true, detail: Some(error.token().to_owned()), ..CacheStatus::default() };
+        let age = stale_on_error(
+            &proxy.config.policy,
+            &self.request.facts,
+            stored.response(),
+            failure,
+            proxy.clock.now(),
+        )?;
+        let status =
+            CacheStatus { hit: true, detail: Some(error.token().to_owned()), ..CacheStatus::default() };
         let told = Told { status, outcome: Outcome::StaleOnError, hop: NextHop::None };
         Some(self.serve(&Source::Stored(Arc::clone(stored)), age, told))
     }
 
-    async fn freshen_by_head(&self, stored: &Arc<Stored>, head: &ResponseHead, request_time: larder_policy::Timestamp) {
+    async fn freshen_by_head(
+        &self,
+        stored: &Arc<Stored>,
+        head: &ResponseHead,
+        request_time: larder_policy::Timestamp,
+    ) {
         let proxy = &self.worker.proxy;
         let exchange = larder_policy::Exchange {
-            method: &self.request.method,
+            facts: &self.request.facts,
             target: self.uri,
             request: &self.request.fields,
             status: head.status,
@@ -369,7 +423,11 @@ impl Ask<'_> {
     }
 
     /// Forwards a request with content.
-    async fn exchange<'a, U: Upload>(&self, upload: &'a mut U, interim: &mut impl Interim) -> Option<Answered<'a>> {
+    async fn exchange<'a, U: Upload>(
+        &self,
+        upload: &'a mut U,
+        interim: &mut impl Interim,
+    ) -> Option<Answered<'a>> {
         let proxy = &self.worker.proxy;
         match self.worker.origins.exchange(&self.outbound, upload, interim).await {
             Ok(response) => {
@@ -386,8 +444,9 @@ impl Ask<'_> {
         }
     }
 
-    fn relay_passed(&self, head: ResponseHead, body: OriginBody, why: ForwardReason) -> Answer {
-        let status = CacheStatus { forwarded: Some(why), forward_status: Some(head.status), ..CacheStatus::default() };
+    fn relay_passed(&self, head: ResponseHead, body: Box<OriginBody>, why: ForwardReason) -> Answer {
+        let status =
+            CacheStatus { forwarded: Some(why), forward_status: Some(head.status), ..CacheStatus::default() };
         let hop = body.hop().clone();
         self.relay(head, body, Told { status, outcome: Outcome::Miss, hop })
     }
@@ -400,7 +459,7 @@ impl Ask<'_> {
     }
 
     /// A response straight through, its end-to-end fields untouched.
-    fn relay(&self, head: ResponseHead, body: OriginBody, told: Told) -> Answer {
+    fn relay(&self, head: ResponseHead, body: Box<OriginBody>, told: Told) -> Answer {
         let length = match body.framing() {
             Framing::None => self.length_without_content(&head),
             Framing::Length(length) => Length::Known(length),
@@ -414,7 +473,11 @@ impl Ask<'_> {
         if self.request.method != Method::HEAD {
             return Length::None;
         }
-        match head.fields.first("content-length").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok()) {
+        match head
+            .fields
+            .first("content-length")
+            .and_then(|value| std::str::from_utf8(value).ok()?.parse().ok())
+        {
             Some(length) => Length::Known(length),
             None => Length::None,
         }
@@ -462,19 +525,28 @@ impl Ask<'_> {
                     told.outcome = Outcome::NotModifiedHit;
                 }
                 let content = (Length::None, Content::Empty);
-                return Some(self.answer(StatusCode::NOT_MODIFIED, None, fields, content, Version::Http11, told));
+                return Some(self.answer(
+                    StatusCode::NOT_MODIFIED,
+                    None,
+                    fields,
+                    content,
+                    Version::Http11,
+                    told,
+                ));
             }
         }
         let mut fields = response.fields().clone();
         set_age(&mut fields, age);
         let whole = source.length();
-        let plan = whole.map_or(RangePlan::Whole, |whole| range_plan(&self.request.facts, request, response, whole));
+        let plan =
+            whole.map_or(RangePlan::Whole, |whole| range_plan(&self.request.facts, request, response, whole));
         let (status, length, content) = match plan {
             RangePlan::Single(range) => {
                 let whole = whole.unwrap_or_default();
                 let last = range.end.saturating_sub(1);
                 fields.remove("content-length");
-                let _ = fields.set("Content-Range", format!("bytes {}-{last}/{whole}", range.start).as_bytes());
+                let _ =
+                    fields.set("Content-Range", format!("bytes {}-{last}/{whole}", range.start).as_bytes());
                 let length = range.end - range.start;
                 (StatusCode::PARTIAL_CONTENT, Length::Known(length), Content::Stored(source.reader(range)?))
             }
@@ -482,7 +554,8 @@ impl Ask<'_> {
                 let boundary = self.worker.proxy.boundary(now);
                 let (parts, length) = Parts::new(stored, ranges, &boundary);
                 fields.remove("content-length");
-                let _ = fields.set("Content-Type", format!("multipart/byteranges; boundary={boundary}").as_bytes());
+                let _ = fields
+                    .set("Content-Type", format!("multipart/byteranges; boundary={boundary}").as_bytes());
                 (StatusCode::PARTIAL_CONTENT, Length::Known(length), Content::Parts(parts))
             }
             RangePlan::Unsatisfiable => {
@@ -490,15 +563,25 @@ impl Ask<'_> {
                 add(&mut fields, "Content-Range", &format!("bytes */{}", whole.unwrap_or_default()));
                 set_age(&mut fields, age);
                 let content = (Length::Known(0), Content::Empty);
-                return Some(self.answer(StatusCode::RANGE_NOT_SATISFIABLE, None, fields, content, Version::Http11, told));
+                return Some(self.answer(
+                    StatusCode::RANGE_NOT_SATISFIABLE,
+                    None,
+                    fields,
+                    content,
+                    Version::Http11,
+                    told,
+                ));
             }
             RangePlan::Whole | RangePlan::Multiple(_) => {
-                if response.status() == StatusCode::OK && whole.is_some() && !fields.contains("accept-ranges") {
+                if response.status() == StatusCode::OK && whole.is_some() && !fields.contains("accept-ranges")
+                {
                     // A stored body answers ranges whatever its origin does; some clients ask only if told so.
                     add(&mut fields, "Accept-Ranges", "bytes");
                 }
                 let length = match whole {
-                    _ if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => Length::None,
+                    _ if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => {
+                        Length::None
+                    }
                     Some(whole) => Length::Known(whole),
                     None => Length::Unknown,
                 };
@@ -568,7 +651,11 @@ impl Source {
 /// Whether anybody could have sent it: then its answer may be another's too.
 fn is_shareable(facts: &RequestFacts) -> bool {
     let conditional = facts.has_if_none_match || facts.has_if_modified_since || facts.has_origin_condition;
-    !(facts.authorized || facts.has_range || conditional || facts.directives.no_cache || facts.directives.no_store)
+    !(facts.authorized
+        || facts.has_range
+        || conditional
+        || facts.directives.no_cache
+        || facts.directives.no_store)
 }
 
 fn digits(version: Version) -> &'static str {

@@ -68,7 +68,10 @@ impl ProxyRequest {
     pub(crate) fn read(head: RequestHead, kind: &ListenerKind, pseudonym: &str) -> Result<Self, Rejection> {
         let RequestHead { method, target, version, mut fields } = head;
         if method == Method::TRACE {
-            return Err(Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "TRACE is not carried out, as it would show what others added"));
+            return Err(Rejection::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "TRACE is not carried out, as it would show what others added",
+            ));
         }
         let host = single_host(&fields, version)?;
         let target = match kind {
@@ -76,11 +79,15 @@ impl ProxyRequest {
             ListenerKind::Reverse { origin } => reverse_target(&method, &target, host.as_deref(), origin)?,
         };
         if has_passed(&fields, pseudonym) {
-            return Err(Rejection::new(StatusCode::LOOP_DETECTED, "this request has come through this proxy already"));
+            return Err(Rejection::new(
+                StatusCode::LOOP_DETECTED,
+                "this request has come through this proxy already",
+            ));
         }
         let expects_continue = expectation(&fields, version)?;
         let facts = RequestFacts::of(&method, &fields);
-        let takes_trailers = list_members(fields.all("te")).any(|member| member.eq_ignore_ascii_case(b"trailers"));
+        let takes_trailers =
+            list_members(fields.all("te")).any(|member| member.eq_ignore_ascii_case(b"trailers"));
         remove_hop_by_hop(&mut fields);
         fields.remove("expect");
         fields.remove("content-length");
@@ -91,7 +98,9 @@ impl ProxyRequest {
         };
         if let Some(authority) = authority {
             // Printed from a parsed authority, which holds nothing that a field value may not.
-            fields.set("Host", authority.as_bytes()).map_err(|_| Rejection::bad("the host cannot be sent on"))?;
+            fields
+                .set("Host", authority.as_bytes())
+                .map_err(|_| Rejection::bad("the host cannot be sent on"))?;
         }
         Ok(Self { method, target, version, fields, facts, expects_continue, takes_trailers })
     }
@@ -103,7 +112,9 @@ fn single_host(fields: &Fields, version: Version) -> Result<Option<Vec<u8>>, Rej
     match (hosts.next(), hosts.next()) {
         (Some(_), Some(_)) => Err(Rejection::bad("there is more than one Host field")),
         (None, _) if version == Version::Http11 => Err(Rejection::bad("there is no Host field")),
-        (Some(host), None) if host.contains(&b',') => Err(Rejection::bad("there is more than one host in the Host field")),
+        (Some(host), None) if host.contains(&b',') => {
+            Err(Rejection::bad("there is more than one host in the Host field"))
+        }
         (host, _) => Ok(host.map(<[u8]>::to_vec)),
     }
 }
@@ -111,8 +122,9 @@ fn single_host(fields: &Fields, version: Version) -> Result<Option<Vec<u8>>, Rej
 fn forward_target(method: &Method, target: &[u8], host: Option<&[u8]>) -> Result<Target, Rejection> {
     if *method == Method::CONNECT {
         legal_host(host)?;
-        let authority = HostPort::parse(target)
-            .map_err(|error| Rejection::bad(format!("CONNECT needs a target of the form host:port: {error}")))?;
+        let authority = HostPort::parse(target).map_err(|error| {
+            Rejection::bad(format!("CONNECT needs a target of the form host:port: {error}"))
+        })?;
         return Ok(Target::Tunnel(authority));
     }
     if target == b"*" || target.starts_with(b"/") {
@@ -127,9 +139,15 @@ fn forward_target(method: &Method, target: &[u8], host: Option<&[u8]>) -> Result
 }
 
 fn absolute(method: &Method, target: &[u8]) -> Result<Target, Rejection> {
-    let uri = TargetUri::parse(target).map_err(|error| Rejection::bad(format!("the target is not an http or https URI: {error}")))?;
+    let uri = TargetUri::parse(target)
+        .map_err(|error| Rejection::bad(format!("the target is not an http or https URI: {error}")))?;
     // RFC 9112, 3.2.4: without path and query, OPTIONS means the server as a whole.
-    let bare = || target.splitn(3, |byte| *byte == b'/').nth(2).is_none_or(|rest| !rest.contains(&b'/') && !rest.contains(&b'?'));
+    let bare = || {
+        target
+            .splitn(3, |byte| *byte == b'/')
+            .nth(2)
+            .is_none_or(|rest| !rest.contains(&b'/') && !rest.contains(&b'?'))
+    };
     Ok(if *method == Method::OPTIONS && bare() { Target::Server(uri) } else { Target::Uri(uri) })
 }
 
@@ -145,9 +163,17 @@ fn legal_host(host: Option<&[u8]>) -> Result<(), Rejection> {
 
 /// An https origin is asked under its own name, since its certificate is for that name; a plain one under the name that the client
 /// used, so that links and cookies come out right.
-fn reverse_target(method: &Method, target: &[u8], host: Option<&[u8]>, origin: &TargetUri) -> Result<Target, Rejection> {
+fn reverse_target(
+    method: &Method,
+    target: &[u8],
+    host: Option<&[u8]>,
+    origin: &TargetUri,
+) -> Result<Target, Rejection> {
     if *method == Method::CONNECT {
-        return Err(Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "this is a reverse proxy: it opens no tunnels"));
+        return Err(Rejection::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "this is a reverse proxy: it opens no tunnels",
+        ));
     }
     let own = origin.authority();
     let asked = if target == b"*" {
@@ -200,11 +226,15 @@ fn spend_forward(method: &Method, fields: &mut Fields, target: Target) -> Result
     if *method != Method::OPTIONS {
         return Ok(target);
     }
-    let Some(left) = fields.first("max-forwards").and_then(|value| std::str::from_utf8(value).ok()?.parse::<u32>().ok()) else {
+    let Some(left) =
+        fields.first("max-forwards").and_then(|value| std::str::from_utf8(value).ok()?.parse::<u32>().ok())
+    else {
         return Ok(target);
     };
     let Some(left) = left.checked_sub(1) else { return Ok(Target::Own("*".to_owned())) };
-    fields.set("Max-Forwards", left.to_string().as_bytes()).map_err(|_| Rejection::bad("Max-Forwards is malformed"))?;
+    fields
+        .set("Max-Forwards", left.to_string().as_bytes())
+        .map_err(|_| Rejection::bad("Max-Forwards is malformed"))?;
     Ok(target)
 }
 
@@ -236,7 +266,9 @@ mod tests {
 
     #[test]
     fn the_target_beats_host_and_is_sent_as_host() {
-        let request = forward("GET http://A.example:80/x?y HTTP/1.1\r\nAccept: */*\r\nHost: evil.example\r\n\r\n").unwrap();
+        let request =
+            forward("GET http://A.example:80/x?y HTTP/1.1\r\nAccept: */*\r\nHost: evil.example\r\n\r\n")
+                .unwrap();
         assert_eq!(request.fields.first("host"), Some(&b"a.example"[..]));
         assert_eq!(request.fields.iter().next().map(|(name, _)| name.to_owned()).as_deref(), Some("Accept"));
         assert_eq!(uri(request), "http://a.example/x?y");
@@ -285,10 +317,14 @@ mod tests {
         assert!(matches!(own.target, Target::Own(path) if path == "/about"));
         let whole = forward("OPTIONS http://a.example HTTP/1.1\r\nHost: a.example\r\n\r\n").unwrap();
         assert!(matches!(whole.target, Target::Server(_)));
-        let part = forward("OPTIONS http://a.example/ HTTP/1.1\r\nHost: a.example\r\nMax-Forwards: 3\r\n\r\n").unwrap();
+        let part =
+            forward("OPTIONS http://a.example/ HTTP/1.1\r\nHost: a.example\r\nMax-Forwards: 3\r\n\r\n")
+                .unwrap();
         assert_eq!(part.fields.first("max-forwards"), Some(&b"2"[..]));
         assert!(matches!(part.target, Target::Uri(_)));
-        let spent = forward("OPTIONS http://a.example/ HTTP/1.1\r\nHost: a.example\r\nMax-Forwards: 0\r\n\r\n").unwrap();
+        let spent =
+            forward("OPTIONS http://a.example/ HTTP/1.1\r\nHost: a.example\r\nMax-Forwards: 0\r\n\r\n")
+                .unwrap();
         assert!(matches!(spent.target, Target::Own(_)));
     }
 
@@ -299,7 +335,11 @@ mod tests {
         )
         .unwrap();
         assert!(request.takes_trailers);
-        assert!(!request.fields.contains("x-hop") && !request.fields.contains("te") && !request.fields.contains("connection"));
+        assert!(
+            !request.fields.contains("x-hop")
+                && !request.fields.contains("te")
+                && !request.fields.contains("connection")
+        );
         assert!(request.fields.contains("x-end"));
         assert!(request.facts.authorized);
     }

@@ -88,7 +88,12 @@ pub(crate) async fn send<R: Responder>(
     }
 }
 
-async fn transfer<R: Responder>(answer: &mut Answer, method: &Method, takes_trailers: bool, responder: &mut R) -> Ending {
+async fn transfer<R: Responder>(
+    answer: &mut Answer,
+    method: &Method,
+    takes_trailers: bool,
+    responder: &mut R,
+) -> Ending {
     let Answer { status, reason, fields, length, content, .. } = answer;
     if responder.head(*status, reason.as_deref(), fields, *length).await.is_err() {
         return Ending::ClientAborted;
@@ -224,7 +229,14 @@ impl OwnAnswers {
     }
 
     /// A page of the proxy's own.
-    pub(crate) fn page(&self, status: StatusCode, outcome: Outcome, now: Timestamp, kind: &str, page: String) -> Answer {
+    pub(crate) fn page(
+        &self,
+        status: StatusCode,
+        outcome: Outcome,
+        now: Timestamp,
+        kind: &str,
+        page: String,
+    ) -> Answer {
         let mut fields = Fields::new();
         add(&mut fields, "Date", &HttpDate(now).to_string());
         add(&mut fields, "Content-Type", kind);
@@ -246,10 +258,13 @@ impl OwnAnswers {
 
     /// A request that is not carried out.
     pub(crate) fn rejection(&self, rejection: &Rejection, now: Timestamp) -> Answer {
-        let outcome = if rejection.status == StatusCode::FORBIDDEN { Outcome::Denied } else { Outcome::Invalid };
+        let outcome =
+            if rejection.status == StatusCode::FORBIDDEN { Outcome::Denied } else { Outcome::Invalid };
         let mut answer = self.text(rejection.status, outcome, now, &format!("larder: {}.", rejection.reason));
         match rejection.status {
-            StatusCode::METHOD_NOT_ALLOWED => add(&mut answer.fields, "Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"),
+            StatusCode::METHOD_NOT_ALLOWED => {
+                add(&mut answer.fields, "Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH")
+            }
             StatusCode::LOOP_DETECTED => self.proxy_status(&mut answer.fields, "proxy_loop_detected", None),
             StatusCode::FORBIDDEN => self.proxy_status(&mut answer.fields, "http_request_denied", None),
             _ => self.proxy_status(&mut answer.fields, "http_request_error", None),
@@ -258,7 +273,12 @@ impl OwnAnswers {
     }
 
     /// The next hop gave no usable answer: 502, 504, or 403 where the rules of access forbid the destination.
-    pub(crate) fn upstream_failure(&self, error: &UpstreamError, why: ForwardReason, now: Timestamp) -> Answer {
+    pub(crate) fn upstream_failure(
+        &self,
+        error: &UpstreamError,
+        why: ForwardReason,
+        now: Timestamp,
+    ) -> Answer {
         let (status, outcome) = if error.is_prohibited() {
             (StatusCode::FORBIDDEN, Outcome::Denied)
         } else if error.is_timeout() {
@@ -277,7 +297,8 @@ impl OwnAnswers {
 
     /// `only-if-cached`, and nothing usable is stored (RFC 9111, 5.2.1.7).
     pub(crate) fn only_if_cached(&self, now: Timestamp) -> Answer {
-        let text = "larder: nothing usable is stored, and the request is not to be forwarded (only-if-cached).";
+        let text =
+            "larder: nothing usable is stored, and the request is not to be forwarded (only-if-cached).";
         self.text(StatusCode::GATEWAY_TIMEOUT, Outcome::OnlyIfCached, now, text)
     }
 
@@ -291,7 +312,8 @@ impl OwnAnswers {
 
     /// The client may not use this proxy.
     pub(crate) fn denied_client(&self, client: SocketAddr, now: Timestamp) -> Answer {
-        let reason = format!("{} may not use this proxy; its operator can allow it with --allow-client", client.ip());
+        let reason =
+            format!("{} may not use this proxy; its operator can allow it with --allow-client", client.ip());
         self.rejection(&Rejection { status: StatusCode::FORBIDDEN, reason: reason.into() }, now)
     }
 

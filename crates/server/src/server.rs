@@ -82,7 +82,8 @@ impl Server {
     /// An address that cannot be listened on, a listener that would be an open proxy, a file of certificates or an access log that
     /// cannot be opened. Nothing is left running then.
     pub fn start(config: Config, store: Store, clock: Clock) -> Result<Self, StartError> {
-        if let Some(open) = config.listeners.iter().find(|listener| is_open_to_all(listener, &config.access)) {
+        if let Some(open) = config.listeners.iter().find(|listener| is_open_to_all(listener, &config.access))
+        {
             return Err(StartError::OpenProxy { address: open.address });
         }
         let bound = listener::bind(&config.listeners)?;
@@ -96,10 +97,12 @@ impl Server {
         let control = control::start(&config, &metrics, &store, &clock)?;
         let mut own_addresses = addresses.clone();
         own_addresses.extend(control.as_ref().and_then(control::Handle::address));
-        let rules = Arc::new(AccessRules::new(config.access.clone(), own_addresses, named_destinations(&config)));
+        let rules =
+            Arc::new(AccessRules::new(config.access.clone(), own_addresses, named_destinations(&config)));
         let connector =
             Arc::new(Connector::new(Arc::clone(&rules), tls, config.upstream.parent.clone(), &config.limits));
-        let names = Names { name: config.name.clone(), pseudonym: format!("{}-{:08x}", config.name, instance()) };
+        let names =
+            Names { name: config.name.clone(), pseudonym: format!("{}-{:08x}", config.name, instance()) };
         let limits = Arc::new(config.limits.clone());
         let proxy = Arc::new(Proxy {
             flights: Arc::new(Flights::new(limits.waiters_per_key, limits.uncacheable_mark)),
@@ -114,8 +117,7 @@ impl Server {
             access_log,
         });
         let (stop, phase) = watch::channel(Phase::Running);
-        let server =
-            Self { proxy, addresses, stop, workers: Mutex::default(), control: Mutex::new(control) };
+        let server = Self { proxy, addresses, stop, workers: Mutex::default(), control: Mutex::new(control) };
         for number in 0..server.proxy.config.workers.max(1) {
             let worker = server.spawn_worker(number, &bound, &connector, &limits, phase.clone())?;
             server.lock_workers().push(worker);
@@ -139,9 +141,11 @@ impl Server {
             .build()
             .map_err(StartError::Worker)?;
         let pool = Arc::new(Pool::new(limits.pool_idle_timeout, limits.pool_idle_connections));
-        let origins = Origins::new(Arc::clone(connector), Arc::clone(&pool), Arc::clone(limits));
+        let open = Arc::clone(&self.proxy.metrics.origin_connections);
+        let origins = Origins::new(Arc::clone(connector), Arc::clone(&pool), Arc::clone(limits), open);
         let (drain, draining) = watch::channel(false);
-        let worker = Arc::new(Worker { proxy: Arc::clone(&self.proxy), origins, tasks: Tasks::default(), draining });
+        let worker =
+            Arc::new(Worker { proxy: Arc::clone(&self.proxy), origins, tasks: Tasks::default(), draining });
         std::thread::Builder::new()
             .name(format!("larder-{number}"))
             .spawn(move || {
@@ -161,7 +165,11 @@ impl Server {
     /// The address of the admin API, if there is one.
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.control.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(control::Handle::address)
+        self.control
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .and_then(control::Handle::address)
     }
 
     /// Opens the access log anew, after it was moved away.
@@ -219,7 +227,9 @@ fn named_destinations(config: &Config) -> Vec<Destination> {
         ListenerKind::Forward => None,
     });
     let parent = config.upstream.parent.iter();
-    origins.chain(parent.map(|parent| Destination::Host { host: parent.host.clone(), port: Some(parent.port) })).collect()
+    origins
+        .chain(parent.map(|parent| Destination::Host { host: parent.host.clone(), port: Some(parent.port) }))
+        .collect()
 }
 
 /// A number that tells this process from others.

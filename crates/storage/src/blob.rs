@@ -16,7 +16,6 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -29,7 +28,7 @@ use crate::error::ReadError;
 use crate::layout::{Layout, TempFile};
 use crate::options::PROVE_WHOLE;
 use crate::pool::Pool;
-use crate::record::Reader;
+use crate::record::{Reader, RecordFault};
 use crate::segment::read_full;
 use crate::stats::Counters;
 
@@ -48,8 +47,8 @@ pub(crate) enum Hint {
     Touch(Fingerprint, VariantTag),
     /// The blob of this variant is not what it was.
     BadBlob(Fingerprint, VariantTag, BlobDigest),
-    /// The record at this place is not what it was, or its blob is gone.
-    BadRecord(Fingerprint, Place),
+    /// The record at this place cannot be used: dead, gone, or damaged as told.
+    BadRecord(Fingerprint, Place, Option<RecordFault>),
 }
 
 /// The variant that a reader reads for, so that damage can be told.
@@ -64,7 +63,6 @@ pub(crate) struct Origin {
 pub(crate) struct OpenBlob {
     pub(crate) file: Arc<File>,
     pub(crate) groups: Arc<Groups>,
-    reported: AtomicBool,
 }
 
 /// All open blobs, and what reading them takes. It outlives the store while a reader is there.
@@ -108,11 +106,7 @@ impl Blobs {
         let tree = fs::read(self.layout.tree(digest)).map_err(unreadable)?;
         let groups =
             decode_tree(&tree, digest, len).ok_or(ReadError::Damaged { digest: *digest, offset: 0 })?;
-        let blob = Arc::new(OpenBlob {
-            file: Arc::new(file),
-            groups: Arc::new(groups),
-            reported: AtomicBool::new(false),
-        });
+        let blob = Arc::new(OpenBlob { file: Arc::new(file), groups: Arc::new(groups) });
         self.open.lock().unwrap_or_else(PoisonError::into_inner).add(*digest, blob.clone());
         Ok(blob)
     }
@@ -146,19 +140,9 @@ impl Blobs {
         let _ = self.hints.try_send(hint);
     }
 
-    /// Counts and logs a failed read of an open blob once, and has the response removed.
-    pub(crate) fn report(
-        &self,
-        origin: Origin,
-        digest: BlobDigest,
-        blob: Option<&OpenBlob>,
-        error: &ReadError,
-    ) {
-        if blob.is_some_and(|blob| blob.reported.swap(true, Ordering::Relaxed)) {
-            return;
-        }
-        self.counters.damaged.add(1);
-        tracing::warn!(%digest, %error, "a stored body is dropped");
+    /// Has a response removed of which the body cannot be read any more. The writer counts and logs it, once.
+    pub(crate) fn report(&self, origin: Origin, digest: BlobDigest, error: &ReadError) {
+        tracing::debug!(%error, "a stored body cannot be used");
         self.hint(Hint::BadBlob(origin.fingerprint, origin.variant, digest));
     }
 }

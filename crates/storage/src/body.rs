@@ -97,7 +97,7 @@ impl BlobReader {
             Ok(bytes) => bytes,
             Err(error) => {
                 let core = &self.core;
-                core.blobs.report(core.origin(), core.digest, self.open.as_deref(), &error);
+                core.blobs.report(core.origin(), core.digest, &error);
                 return Err(error);
             }
         };

@@ -144,7 +144,6 @@ impl Lookup {
         match self.try_read(place, reading) {
             Ok(outcome) => outcome,
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.lost(place, None),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => self.lost(place, Some(&error)),
             Err(error) => {
                 self.shared.counters.read_errors.add(1);
                 tracing::warn!(segment = place.segment, %error, "a record cannot be read");
@@ -154,17 +153,12 @@ impl Lookup {
     }
 
     /// There is no such record at this place: it has moved, or it is gone or damaged.
-    fn lost(&self, place: Place, damage: Option<&io::Error>) -> Outcome {
+    fn lost(&self, place: Place, damage: Option<RecordFault>) -> Outcome {
         let nominated = self.shared.directory.find_place(self.fingerprint, place).is_some();
         if !nominated && self.shared.is_ready() {
             return Outcome::Moved;
         }
-        if let Some(error) = damage {
-            self.shared.counters.damaged.add(1);
-            let (segment, offset) = (place.segment, place.offset);
-            tracing::warn!(segment, offset, %error, "a damaged record is dropped");
-        }
-        self.shared.blobs.hint(Hint::BadRecord(self.fingerprint, place));
+        self.shared.blobs.hint(Hint::BadRecord(self.fingerprint, place, damage));
         Outcome::None
     }
 
@@ -178,7 +172,10 @@ impl Lookup {
             },
         };
         let Some(bytes) = reading.bytes(&file, place)? else { return Ok(Outcome::Blocks) };
-        let record = Record::decode(&bytes).map_err(invalid)?;
+        let record = match Record::decode(&bytes) {
+            Ok(record) => record,
+            Err(fault) => return Ok(self.lost(place, Some(fault))),
+        };
         if record.front.key != self.key.as_str() {
             return Ok(Outcome::None);
         }
@@ -222,7 +219,7 @@ impl Lookup {
         };
         if let Some(error) = gone {
             let core = core(None);
-            blobs.report(core.origin(), core.digest, None, &error);
+            blobs.report(core.origin(), core.digest, &error);
             return Ok(Outcome::None);
         }
         // The blob may have left with its record just now, which is no damage.
@@ -264,13 +261,12 @@ impl Reading {
             Self::Resident => read_resident(file, &mut bytes, offset),
             Self::Blocking => read_full(file, &mut bytes, offset)?,
         };
-        if read == bytes.len() {
-            return Ok(Some(bytes));
+        if read < bytes.len() && self == Self::Resident {
+            return Ok(None);
         }
-        match self {
-            Self::Resident => Ok(None),
-            Self::Blocking => Err(invalid(RecordFault::Cut)),
-        }
+        // What is missing at the end makes it a damaged record.
+        bytes.truncate(read);
+        Ok(Some(bytes))
     }
 }
 
@@ -282,8 +278,4 @@ fn in_order(mut cores: Vec<Arc<Core>>) -> Vec<Arc<Core>> {
         cores.retain(|core| seen.insert(core.variant, ()).is_none());
     }
     cores
-}
-
-fn invalid(fault: RecordFault) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, fault)
 }

@@ -263,7 +263,9 @@ mod tests {
         (root, Arc::new(layout), places)
     }
 
-    fn scan(layout: &Arc<Layout>) -> (Vec<(String, Place, bool)>, Vec<(u64, u64)>) {
+    type Records = Vec<(String, Place, bool)>;
+
+    fn scan(layout: &Arc<Layout>) -> (Records, Vec<(u64, u64)>) {
         let file = Arc::new(File::open(layout.segment(3)).unwrap());
         let end = file.metadata().unwrap().len();
         let mut scan = Scan::new(3, file, 0, end);

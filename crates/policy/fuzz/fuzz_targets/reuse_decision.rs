@@ -33,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
     let settings =
         PolicySettings { targeted_fields: vec!["CDN-Cache-Control".into()], ..PolicySettings::default() };
     let exchange = Exchange {
-        method: &method,
+        facts: &RequestFacts::of(&method, &request),
         target: &target,
         request: &request,
         status,

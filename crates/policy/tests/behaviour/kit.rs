@@ -66,7 +66,7 @@ pub(crate) fn store(
     storability(
         settings,
         &Exchange {
-            method: &method(&request),
+            facts: &RequestFacts::of(&method(&request), &request.fields),
             target: &target,
             request: &request.fields,
             status: response.first.parse().unwrap(),

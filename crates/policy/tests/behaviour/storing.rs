@@ -1,7 +1,8 @@
 //! Sections 6, 7 and 0: what is stored, by status and method, and which of its fields.
 
 use larder_policy::{
-    Exchange, Fields, NotStored, PolicySettings, Scheme, TargetUri, remove_hop_by_hop, storability,
+    Exchange, Fields, NotStored, PolicySettings, RequestFacts, Scheme, TargetUri, remove_hop_by_hop,
+    storability,
 };
 
 use crate::kit::{
@@ -157,7 +158,7 @@ fn unsound_framing_is_not_stored() {
     let response = response_message("200 | Cache-Control: max-age=9");
     let target = target();
     let exchange = Exchange {
-        method: &method(&request),
+        facts: &RequestFacts::of(&method(&request), &request.fields),
         target: &target,
         request: &request.fields,
         status: status(200),

@@ -55,7 +55,7 @@ fn freshened(before: &StoredResponse, request: &str, answer: &str) -> Option<Fre
     let answer = response_message(answer);
     let target = target();
     let exchange = Exchange {
-        method: &method(&request),
+        facts: &RequestFacts::of(&method(&request), &request.fields),
         target: &target,
         request: &request.fields,
         status: status(answer.first.parse().unwrap()),

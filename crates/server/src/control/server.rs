@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::os::unix::net::UnixListener as StdUnixListener;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -191,9 +192,9 @@ async fn accept_all<S>(
         match accepted {
             Ok(stream) => {
                 failing = false;
-                let (api, door) = (Arc::clone(&api), Arc::clone(&door));
+                let (api, door, stopped) = (Arc::clone(&api), Arc::clone(&door), stopped.clone());
                 connections.spawn(async move {
-                    converse(stream, api, door).await;
+                    converse(stream, api, door, stopped).await;
                     drop(slot);
                 });
             }
@@ -211,8 +212,8 @@ async fn accept_all<S>(
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, drained).await;
 }
 
-/// One connection: one request and its answer.
-async fn converse<S>(stream: S, api: Arc<Api>, door: Arc<Door>)
+/// One connection: one request and its answer. On stopping it ends at once, unless the request has come.
+async fn converse<S>(stream: S, api: Arc<Api>, door: Arc<Door>, mut stopped: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -225,20 +226,29 @@ where
             Ok::<_, Infallible>(answer)
         }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES)
-        .keep_alive(false)
-        .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
-    let overdue = async {
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_BYTES)
+            .keep_alive(false)
+            .half_close(true)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    let mut overdue = pin!(async {
         answered.notified().await;
         tokio::time::sleep(ANSWER_TIMEOUT).await;
-    };
-    tokio::select! {
-        // What a client does wrong, or its leaving, concerns nobody else.
-        _ = connection => {}
-        () = overdue => {}
+    });
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            // What a client does wrong, or its leaving, concerns nobody else.
+            _ = connection.as_mut() => return,
+            () = overdue.as_mut() => return,
+            _ = stopped.wait_for(|stop| *stop), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use larder_policy::{CacheKey, Exchange, Fields, PolicySettings, TargetUri, Timestamp, storability};
+use larder_policy::{
+    CacheKey, Exchange, Fields, PolicySettings, RequestFacts, TargetUri, Timestamp, storability,
+};
 use larder_storage::{Options, Store};
 use tempfile::TempDir;
 
@@ -54,7 +56,7 @@ impl Running {
                 response.push(name, value.as_bytes()).unwrap();
             }
             let exchange = Exchange {
-                method: &Method::GET,
+                facts: &RequestFacts::of(&Method::GET, &Fields::new()),
                 target: &target,
                 request: &Fields::new(),
                 status: StatusCode::OK,

@@ -17,6 +17,7 @@ mod encoder;
 mod error;
 mod framing;
 #[cfg(any(test, fuzzing))]
+#[cfg_attr(test, allow(unreachable_pub, reason = "the fuzz targets call it from outside"))]
 pub mod fuzzing;
 mod head;
 mod reader;
@@ -30,7 +31,7 @@ mod writer;
 pub(crate) use decoder::BodyDecoder;
 pub(crate) use encoder::BodyEncoder;
 pub(crate) use error::{ErrorKind, ParseError, ReadError};
-pub(crate) use framing::{Framing, persists, request_framing, response_framing};
+pub(crate) use framing::{Framing, content_length, persists, request_framing, response_framing};
 pub(crate) use head::{HeadLimits, RequestHead, ResponseHead, Version, parse_request};
 pub(crate) use reader::Reader;
 pub(crate) use writer::Writer;

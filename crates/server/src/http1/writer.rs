@@ -60,11 +60,6 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.io
     }
 
-    /// The stream.
-    pub(crate) fn get_ref(&self) -> &W {
-        &self.io
-    }
-
     /// Bytes that the stream has taken since the start, heads and framing included.
     pub(crate) fn written(&self) -> u64 {
         self.written

@@ -59,7 +59,12 @@ pub(crate) enum Stream {
 }
 
 impl Connector {
-    pub(crate) fn new(rules: Arc<AccessRules>, tls: OriginTls, parent: Option<Parent>, limits: &Limits) -> Self {
+    pub(crate) fn new(
+        rules: Arc<AccessRules>,
+        tls: OriginTls,
+        parent: Option<Parent>,
+        limits: &Limits,
+    ) -> Self {
         Self {
             rules,
             resolver: Resolver::new(),
@@ -108,11 +113,19 @@ impl Connector {
     }
 
     /// A byte stream to `host:port` for a tunnel, and what the other side has sent already.
-    pub(crate) async fn tunnel(&self, host: &str, port: u16) -> Result<(TcpStream, NextHop, Bytes), UpstreamError> {
+    pub(crate) async fn tunnel(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Result<(TcpStream, NextHop, Bytes), UpstreamError> {
         self.within(host, self.through(host, port)).await
     }
 
-    async fn within<T>(&self, host: &str, work: impl Future<Output = Result<T, UpstreamError>>) -> Result<T, UpstreamError> {
+    async fn within<T>(
+        &self,
+        host: &str,
+        work: impl Future<Output = Result<T, UpstreamError>>,
+    ) -> Result<T, UpstreamError> {
         timeout(self.connect_timeout, work)
             .await
             .unwrap_or_else(|_| Err(UpstreamError::ConnectTimeout { host: host.to_owned() }))
@@ -130,14 +143,21 @@ impl Connector {
     }
 
     /// CONNECT to the parent; whatever follows its 2xx belongs to the tunnel.
-    async fn ask_parent(&self, tcp: TcpStream, host: &str, port: u16) -> Result<(TcpStream, Bytes), UpstreamError> {
+    async fn ask_parent(
+        &self,
+        tcp: TcpStream,
+        host: &str,
+        port: u16,
+    ) -> Result<(TcpStream, Bytes), UpstreamError> {
         let authority = format!("{host}:{port}");
         let mut fields = Fields::new();
         let terminated = || UpstreamError::Terminated { host: host.to_owned() };
         fields.push("Host", authority.as_bytes()).map_err(|_| terminated())?;
         let (read, write) = tcp.into_split();
         let mut writer = http1::Writer::new(write);
-        writer.request_head(&Method::CONNECT, authority.as_bytes(), Version::Http11, &fields).map_err(|_| terminated())?;
+        writer
+            .request_head(&Method::CONNECT, authority.as_bytes(), Version::Http11, &fields)
+            .map_err(|_| terminated())?;
         writer.flush().await.map_err(|_| terminated())?;
         let mut reader = http1::Reader::new(read, self.head_limits);
         let head = loop {

@@ -11,10 +11,13 @@ use tokio::io::{ReadHalf, WriteHalf};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::connect::{Connector, Destination, Stream};
-use super::pool::{OriginConnection, Pool};
+use super::pool::{Line, OriginConnection, Pool};
 use crate::config::Limits;
 use crate::error::UpstreamError;
-use crate::http1::{self, BodyDecoder, BodyEncoder, Framing, HeadLimits, ReadError, ResponseHead, Version, Writer};
+use crate::http1::{
+    self, BodyDecoder, BodyEncoder, Framing, HeadLimits, ReadError, ResponseHead, Version, Writer,
+};
+use crate::metrics::Gauge;
 use crate::transaction::NextHop;
 
 /// A client that waits for `100 (Continue)` gets it from the proxy when the origin says nothing for this long
@@ -67,7 +70,8 @@ pub(crate) enum ExchangeError {
 }
 
 /// The upload that still runs when the response has begun already.
-pub(crate) type Uploading<'a> = Pin<Box<dyn Future<Output = Result<OriginWriter, UploadFailure>> + Send + 'a>>;
+pub(crate) type Uploading<'a> =
+    Pin<Box<dyn Future<Output = Result<OriginWriter, UploadFailure>> + Send + 'a>>;
 
 type OriginWriter = Writer<WriteHalf<Stream>>;
 type OriginReader = http1::Reader<ReadHalf<Stream>>;
@@ -82,7 +86,7 @@ pub(crate) enum UploadFailure {
 /// A response whose head has come.
 pub(crate) struct OriginResponse<'a> {
     pub(crate) head: ResponseHead,
-    pub(crate) body: OriginBody,
+    pub(crate) body: Box<OriginBody>,
     /// The rest of the request, where it is not sent yet.
     pub(crate) uploading: Option<Uploading<'a>>,
 }
@@ -93,11 +97,18 @@ pub(crate) struct Origins {
     connector: Arc<Connector>,
     pool: Arc<Pool>,
     limits: Arc<Limits>,
+    /// Counts open connections.
+    open: Arc<Gauge>,
 }
 
 impl Origins {
-    pub(crate) fn new(connector: Arc<Connector>, pool: Arc<Pool>, limits: Arc<Limits>) -> Self {
-        Self { connector, pool, limits }
+    pub(crate) fn new(
+        connector: Arc<Connector>,
+        pool: Arc<Pool>,
+        limits: Arc<Limits>,
+        open: Arc<Gauge>,
+    ) -> Self {
+        Self { connector, pool, limits, open }
     }
 
     /// The connections behind it, for tunnels.
@@ -139,9 +150,9 @@ impl Origins {
         };
         let host = &request.destination.host;
         let expects = upload.expects_continue();
-        self.queue_head(&mut connection, request, Some((upload.framing(), expects))).map_err(ExchangeError::Upstream)?;
-        let OriginConnection { mut reader, mut writer, destination, hop, .. } = connection;
-        let parts = Parts { pool: Arc::clone(&self.pool), destination, hop };
+        self.queue_head(&mut connection, request, Some((upload.framing(), expects)))
+            .map_err(ExchangeError::Upstream)?;
+        let OriginConnection { mut reader, mut writer, line } = connection;
 
         if expects {
             self.flush(&mut writer, host).await.map_err(ExchangeError::Upstream)?;
@@ -149,7 +160,9 @@ impl Origins {
             match timeout(CONTINUE_DELAY, heads.next(&mut reader, interim, host, Until::Continue)).await {
                 Ok(Ok(Some(head))) => {
                     // A final answer without the content: the connection cannot be used again, as the content was promised.
-                    return self.respond(parts, reader, None, &request.method, head, None).map_err(ExchangeError::Upstream);
+                    return self
+                        .respond(line, reader, None, &request.method, head, None)
+                        .map_err(ExchangeError::Upstream);
                 }
                 Ok(Ok(None)) => {}
                 Ok(Err(error)) => return Err(ExchangeError::Upstream(error)),
@@ -184,10 +197,10 @@ impl Origins {
                 }
             }
         };
-        let head = head.map_err(ExchangeError::Upstream)?.ok_or_else(|| {
-            ExchangeError::Upstream(UpstreamError::Terminated { host: host.clone() })
-        })?;
-        self.respond(parts, reader, writer, &request.method, head, uploading).map_err(ExchangeError::Upstream)
+        let head = head
+            .map_err(ExchangeError::Upstream)?
+            .ok_or_else(|| ExchangeError::Upstream(UpstreamError::Terminated { host: host.clone() }))?;
+        self.respond(line, reader, writer, &request.method, head, uploading).map_err(ExchangeError::Upstream)
     }
 
     /// One attempt over one connection.
@@ -206,9 +219,8 @@ impl Origins {
             .await
             .map_err(|_| UpstreamError::ResponseTimeout { host: host.clone() })??
             .ok_or_else(|| UpstreamError::Terminated { host: host.clone() })?;
-        let OriginConnection { reader, writer, destination, hop, .. } = connection;
-        let parts = Parts { pool: Arc::clone(&self.pool), destination, hop };
-        self.respond(parts, reader, Some(writer), &request.method, head, None)
+        let OriginConnection { reader, writer, line } = connection;
+        self.respond(line, reader, Some(writer), &request.method, head, None)
     }
 
     /// The key of a pool: requests for plain origins behind a parent share the connections to the parent.
@@ -223,7 +235,8 @@ impl Origins {
 
     async fn open(&self, to: &Destination) -> Result<OriginConnection, UpstreamError> {
         let (stream, hop) = self.connector.connect(to).await?;
-        Ok(OriginConnection::new(stream, self.pool_key(to), hop, self.head_limits()))
+        let line = Line { destination: self.pool_key(to), hop, _open: self.open.enter() };
+        Ok(OriginConnection::new(stream, line, self.head_limits()))
     }
 
     fn head_limits(&self) -> HeadLimits {
@@ -231,7 +244,12 @@ impl Origins {
     }
 
     /// The head, framed anew: absolute-form for a parent, origin-form else.
-    fn queue_head(&self, connection: &mut OriginConnection, request: &Outbound, content: Option<(Framing, bool)>) -> Result<(), UpstreamError> {
+    fn queue_head(
+        &self,
+        connection: &mut OriginConnection,
+        request: &Outbound,
+        content: Option<(Framing, bool)>,
+    ) -> Result<(), UpstreamError> {
         let mut fields = request.fields.clone();
         let framing = content.map_or(Framing::None, |(framing, _)| framing);
         // These are formed here from numbers and constants, so that they cannot be refused as fields.
@@ -246,15 +264,17 @@ impl Origins {
         let to = &request.destination;
         let absolute = self.connector.parent().is_some() && to.scheme == Scheme::Http;
         let target = if absolute {
-            let port = if to.port == to.scheme.default_port() { String::new() } else { format!(":{}", to.port) };
+            let port =
+                if to.port == to.scheme.default_port() { String::new() } else { format!(":{}", to.port) };
             let path = if request.path == "*" { "" } else { request.path.as_str() };
             format!("{}://{}{port}{path}", to.scheme.as_str(), to.host)
         } else {
             request.path.clone()
         };
-        connection.writer.request_head(&request.method, target.as_bytes(), Version::Http11, &fields).map_err(|error| {
-            UpstreamError::Protocol { host: to.host.clone(), reason: error.to_string() }
-        })
+        connection
+            .writer
+            .request_head(&request.method, target.as_bytes(), Version::Http11, &fields)
+            .map_err(|error| UpstreamError::Protocol { host: to.host.clone(), reason: error.to_string() })
     }
 
     async fn flush(&self, writer: &mut OriginWriter, host: &str) -> Result<(), UpstreamError> {
@@ -271,27 +291,30 @@ impl Origins {
 
     fn respond<'a>(
         &self,
-        parts: Parts,
+        line: Line,
         reader: OriginReader,
         writer: Option<OriginWriter>,
         method: &Method,
         head: ResponseHead,
         uploading: Option<Uploading<'a>>,
     ) -> Result<OriginResponse<'a>, UpstreamError> {
-        let host = parts.destination.host.clone();
-        let framing = http1::response_framing(method, &head)
+        let host = line.destination.host.clone();
+        // Judged also where there is no body: to HEAD and in a 304 the number is passed on.
+        let framing = http1::content_length(&head.fields)
+            .and_then(|_| http1::response_framing(method, &head))
             .map_err(|error| UpstreamError::Protocol { host: host.clone(), reason: error.to_string() })?;
         let reusable = framing != Framing::UntilClose && http1::persists(head.version, &head.fields);
-        let mut body = OriginBody {
+        let mut body = Box::new(OriginBody {
             framing,
             decoder: BodyDecoder::new(framing),
             pace: self.limits.origin_body_timeout,
-            hop: parts.hop.clone(),
+            hop: line.hop.clone(),
+            pool: Arc::clone(&self.pool),
             host,
             received: 0,
             trailers: None,
-            kept: Some(Kept { parts, reader, writer, reusable }),
-        };
+            kept: Some(Kept { line, reader, writer, reusable }),
+        });
         if body.decoder.is_done() {
             body.settle();
         }
@@ -300,7 +323,12 @@ impl Origins {
 }
 
 fn continue_head() -> ResponseHead {
-    ResponseHead { version: Version::Http11, status: StatusCode::CONTINUE, reason: Vec::new(), fields: Fields::new() }
+    ResponseHead {
+        version: Version::Http11,
+        status: StatusCode::CONTINUE,
+        reason: Vec::new(),
+        fields: Fields::new(),
+    }
 }
 
 /// The end of an upload; never, where there is none.
@@ -317,12 +345,6 @@ async fn at(deadline: Option<Instant>) {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
     }
-}
-
-struct Parts {
-    pool: Arc<Pool>,
-    destination: Destination,
-    hop: NextHop,
 }
 
 /// Until which head is read.
@@ -360,14 +382,16 @@ impl Heads {
                 other => UpstreamError::from_read(other, host),
             })?;
             self.begun = true;
-            let protocol = |reason: &str| UpstreamError::Protocol { host: host.to_owned(), reason: reason.to_owned() };
+            let protocol =
+                |reason: &str| UpstreamError::Protocol { host: host.to_owned(), reason: reason.to_owned() };
             if head.status == StatusCode::SWITCHING_PROTOCOLS {
                 return Err(protocol("it switched protocols unasked"));
             }
             if !head.status.is_informational() {
                 return Ok(Some(head));
             }
-            self.interim_left = self.interim_left.checked_sub(1).ok_or_else(|| protocol("too many interim responses"))?;
+            self.interim_left =
+                self.interim_left.checked_sub(1).ok_or_else(|| protocol("too many interim responses"))?;
             let go_on = head.status == StatusCode::CONTINUE && until == Until::Continue;
             interim.interim(head).await;
             if go_on {
@@ -407,6 +431,7 @@ pub(crate) struct OriginBody {
     decoder: BodyDecoder,
     pace: Duration,
     hop: NextHop,
+    pool: Arc<Pool>,
     host: String,
     received: u64,
     trailers: Option<Fields>,
@@ -414,7 +439,7 @@ pub(crate) struct OriginBody {
 }
 
 struct Kept {
-    parts: Parts,
+    line: Line,
     reader: OriginReader,
     writer: Option<OriginWriter>,
     reusable: bool,
@@ -468,16 +493,18 @@ impl OriginBody {
 
     /// The exchange is over: the connection goes back, unless bytes came after the end or the request has not ended.
     fn settle(&mut self) {
-        if let Some(Kept { parts, reader, writer: Some(writer), reusable: true }) = self.kept.take()
+        if let Some(Kept { line, reader, writer: Some(writer), reusable: true }) = self.kept.take()
             && reader.buffered().is_empty()
         {
-            let Parts { pool, destination, hop } = parts;
-            pool.put(OriginConnection { reader, writer, destination, hop, reused: true });
+            self.pool.put(OriginConnection { reader, writer, line });
         }
     }
 }
 
 /// RFC 9110, 9.2.2.
 fn is_idempotent(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE)
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
+    )
 }

@@ -11,7 +11,8 @@ mod tls;
 
 pub(crate) use connect::{Connector, Destination};
 pub(crate) use exchange::{
-    ClientFailed, ExchangeError, Interim, OriginBody, OriginResponse, Origins, Outbound, Upload, UploadFailure, Uploading, end_of,
+    ClientFailed, ExchangeError, Interim, OriginBody, OriginResponse, Origins, Outbound, Upload,
+    UploadFailure, Uploading, end_of,
 };
 pub(crate) use pool::Pool;
 pub(crate) use tls::OriginTls;

@@ -11,22 +11,29 @@ use tokio::io::{ReadHalf, WriteHalf};
 
 use super::connect::{Destination, Stream};
 use crate::http1::{HeadLimits, Reader, Writer};
+use crate::metrics::Entered;
 use crate::transaction::NextHop;
 
 /// One HTTP/1.1 connection to a next hop.
 pub(crate) struct OriginConnection {
     pub(super) reader: Reader<ReadHalf<Stream>>,
     pub(super) writer: Writer<WriteHalf<Stream>>,
+    pub(super) line: Line,
+}
+
+/// Where a connection leads.
+pub(super) struct Line {
+    /// The key of its pool.
     pub(super) destination: Destination,
     pub(super) hop: NextHop,
-    /// Whether an exchange has gone over it before: then the other side may have closed it in the meantime.
-    pub(super) reused: bool,
+    /// Counts it among the open ones.
+    pub(super) _open: Entered,
 }
 
 impl OriginConnection {
-    pub(super) fn new(stream: Stream, destination: Destination, hop: NextHop, limits: HeadLimits) -> Self {
+    pub(super) fn new(stream: Stream, line: Line, limits: HeadLimits) -> Self {
         let (read, write) = tokio::io::split(stream);
-        Self { reader: Reader::new(read, limits), writer: Writer::new(write), destination, hop, reused: false }
+        Self { reader: Reader::new(read, limits), writer: Writer::new(write), line }
     }
 }
 
@@ -53,7 +60,6 @@ impl Pool {
             let idle = self.lock().get_mut(destination)?.pop()?;
             let mut connection = idle.connection;
             if idle.since.elapsed() < self.keep && connection.reader.is_quiet() {
-                connection.reused = true;
                 return Some(connection);
             }
         }
@@ -62,7 +68,7 @@ impl Pool {
     /// Keeps a connection whose exchange is over.
     pub(super) fn put(&self, connection: OriginConnection) {
         let mut pool = self.lock();
-        let idle = pool.entry(connection.destination.clone()).or_default();
+        let idle = pool.entry(connection.line.destination.clone()).or_default();
         if idle.len() >= self.per_destination && !idle.is_empty() {
             idle.remove(0);
         }

@@ -50,7 +50,9 @@ impl Resolver {
         if let Some(known) = self.lock().get(bare).filter(|known| known.until > now) {
             return Ok(Arc::clone(&known.addresses));
         }
-        let Ok(_permit) = self.lookups.acquire().await else { return Err("the proxy is stopping".to_owned()) };
+        let Ok(_permit) = self.lookups.acquire().await else {
+            return Err("the proxy is stopping".to_owned());
+        };
         let found = tokio::net::lookup_host((bare, 0)).await.map_err(|error| error.to_string())?;
         let mut addresses: Vec<IpAddr> = Vec::new();
         for ip in found.map(|address: SocketAddr| address.ip()) {
@@ -83,7 +85,10 @@ mod tests {
     async fn literals_need_no_lookup() {
         let resolver = Resolver::new();
         assert_eq!(&*resolver.resolve("192.0.2.1").await.unwrap(), &["192.0.2.1".parse::<IpAddr>().unwrap()]);
-        assert_eq!(&*resolver.resolve("[2001:db8::1]").await.unwrap(), &["2001:db8::1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(
+            &*resolver.resolve("[2001:db8::1]").await.unwrap(),
+            &["2001:db8::1".parse::<IpAddr>().unwrap()]
+        );
         assert!(resolver.lock().is_empty());
     }
 

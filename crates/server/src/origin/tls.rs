@@ -44,7 +44,9 @@ impl OriginTls {
             }
         }
         if roots.is_empty() {
-            tracing::warn!("no trusted certificates found: https origins cannot be reached; install the system's CA certificates or give --upstream-ca");
+            tracing::warn!(
+                "no trusted certificates found: https origins cannot be reached; install the system's CA certificates or give --upstream-ca"
+            );
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
@@ -57,12 +59,14 @@ impl OriginTls {
     }
 
     /// A handshake for `host` over a connection.
-    pub(crate) async fn handshake(&self, host: &str, tcp: TcpStream) -> Result<TlsStream<TcpStream>, UpstreamError> {
+    pub(crate) async fn handshake(
+        &self,
+        host: &str,
+        tcp: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, UpstreamError> {
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-        let name = ServerName::try_from(bare.to_owned()).map_err(|error| UpstreamError::Tls {
-            host: host.to_owned(),
-            reason: error.to_string(),
-        })?;
+        let name = ServerName::try_from(bare.to_owned())
+            .map_err(|error| UpstreamError::Tls { host: host.to_owned(), reason: error.to_string() })?;
         self.0.connect(name, tcp).await.map_err(|error| refusal(host, &error))
     }
 }

@@ -209,6 +209,7 @@ async fn a_body_in_flight_stays_readable_while_its_blob_is_removed() {
 async fn filters_remove_by_url_host_tag_and_all() {
     let bench = Bench::small();
     let store = bench.store();
+    store.ready().await;
     let at = |url: &str| CacheKey::of(&TargetUri::parse(url.as_bytes()).unwrap());
     let urls = ["http://a.example/1", "http://a.example:81/2", "https://b.example/3", "https://b.example/4"];
     let tags = [

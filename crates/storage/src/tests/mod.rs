@@ -14,10 +14,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use larder_policy::{
-    CacheKey, Exchange, Fields, PolicySettings, StoredResponse, TargetUri, Timestamp, storability,
+    CacheKey, Exchange, Fields, PolicySettings, RequestFacts, StoredResponse, TargetUri, Timestamp,
+    storability,
 };
 
-use crate::{BodyReader, Options, ReadError, Store, Stored};
+use crate::{BodyReader, Options, ReadError, Stats, Store, Stored};
 
 const MIB: u64 = 1 << 20;
 
@@ -138,7 +139,7 @@ fn response_to(request: &[(&str, &str)], response: &[(&str, &str)]) -> StoredRes
     lines.extend(response);
     let key = key("x");
     let exchange = Exchange {
-        method: &Method::GET,
+        facts: &RequestFacts::of(&Method::GET, &fields(request)),
         target: key.target(),
         request: &fields(request),
         status: StatusCode::OK,
@@ -199,13 +200,13 @@ async fn get(store: &Store, key: &CacheKey) -> Option<Result<Vec<u8>, ReadError>
     Some(read(first.body(0..u64::MAX)).await)
 }
 
-/// Looks up until the response is gone: removal for damage is told to the writer, which may take a moment.
-async fn until_gone(store: &Store, key: &CacheKey) {
-    for _ in 0..2000 {
-        if store.lookup(key).await.is_empty() {
+/// Waits for what the writer does without being waited for.
+async fn until(store: &Store, done: impl Fn(&Stats) -> bool) {
+    for _ in 0..5000 {
+        if done(&store.stats()) {
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
-    panic!("{key:?} stays");
+    panic!("{:?}", store.stats());
 }

@@ -241,6 +241,7 @@ impl Writer {
         if !existed {
             self.blob_blocks += u64::from(blocks);
         }
+        self.shared.counters.blob_bytes.set(self.blob_bytes());
         match &mut self.phase {
             Phase::Recovering(recovering) => recovering.added.push((prefix, blocks)),
             Phase::Ready if existed => *self.owners.entry(prefix).or_insert(1) += 1,

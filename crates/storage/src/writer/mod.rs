@@ -274,7 +274,7 @@ impl Writer {
                 }
             }
             Hint::BadBlob(fingerprint, variant, digest) => self.drop_bad_blob(fingerprint, variant, digest),
-            Hint::BadRecord(fingerprint, place) => self.drop_bad_record(fingerprint, place),
+            Hint::BadRecord(fingerprint, place, fault) => self.drop_bad_record(fingerprint, place, fault),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::command::Recovered;
 use crate::digest::BlobDigest;
 use crate::directory::{EntryId, Fingerprint, Nominee, Place, VariantTag};
 use crate::index::Change;
-use crate::record::HEAD_BYTES;
+use crate::record::{HEAD_BYTES, RecordFault};
 use crate::segment::read_full;
 
 impl Writer {
@@ -152,6 +152,7 @@ impl Writer {
             }
             self.blob_directories = self.blob_directories.saturating_sub(1);
         }
+        self.shared.counters.blob_bytes.set(self.blob_bytes());
     }
 
     pub(super) fn remove_orphans(&mut self, digests: Vec<BlobDigest>) {
@@ -173,6 +174,8 @@ impl Writer {
         let Some(nominee) = self.shared.directory.find_variant(fingerprint, variant) else { return };
         let names = |head: crate::record::Head| head.blob && head.digest == digest;
         if self.shared.segments.head(nominee.place).is_ok_and(names) {
+            self.shared.counters.damaged.add(1);
+            tracing::warn!(%digest, "a stored body is damaged or gone and is dropped");
             self.kill(nominee.id);
             self.shared.counters.removed.add(1);
             self.unlink_blob(&digest);
@@ -180,9 +183,19 @@ impl Writer {
     }
 
     /// A reader found a record damaged, dead or gone.
-    pub(super) fn drop_bad_record(&mut self, fingerprint: Fingerprint, place: Place) {
+    pub(super) fn drop_bad_record(
+        &mut self,
+        fingerprint: Fingerprint,
+        place: Place,
+        fault: Option<RecordFault>,
+    ) {
         match self.shared.directory.find_place(fingerprint, place) {
             Some(nominee) => {
+                if let Some(fault) = fault {
+                    self.shared.counters.damaged.add(1);
+                    let (segment, offset) = (place.segment, place.offset);
+                    tracing::warn!(segment, offset, %fault, "a damaged record is dropped");
+                }
                 self.kill(nominee.id);
                 self.shared.counters.removed.add(1);
             }
