@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # apt-get through larder, with apt's own state and cache in a scratch directory: update, then some twenty packages, twice.
-# The second run starts with empty client caches; its packages and by-hash indices must come from the store.
+# The second run starts with empty client caches and after a restart of the proxy; its packages and by-hash indices must come from the store.
 # Uses the http sources that this machine is set up with.
 source "$(dirname "$0")/lib.sh"
 packages=${PACKAGES:-hello sl figlet cowsay tree jq bc dc time pv htop ncdu tmux screen zsh rsync socat netcat-openbsd mtr-tiny whois}
@@ -25,8 +25,11 @@ apt_run() {
 }
 
 apt_run 1
-: >"$log"
+stop
+rm "$log"
+start
 apt_run 2
+stop
 cmp <(cd "$scratch/apt-1/work" && sha256sum -- *.deb) <(cd "$scratch/apt-2/work" && sha256sum -- *.deb) || fail "the packages differ"
 
 immutable='/by-hash/SHA|\.deb '

@@ -17,6 +17,7 @@ trap 'stop; rm -rf "$scratch"' EXIT
 # start [serve flags]: starts a proxy on a free port and sets $proxy.
 start() {
   [ -x "$larder" ] || { echo "build it first: cargo build --release (or set LARDER)"; exit 1; }
+  : >"$scratch/stderr"
   "$larder" serve --listen 127.0.0.1:0 --cache-dir "$scratch/cache" --access-log "$log" "$@" 2>"$scratch/stderr" &
   pid=$!
   local tries=0

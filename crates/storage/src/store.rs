@@ -223,6 +223,11 @@ impl Store {
         &self.handle.shared
     }
 
+    #[cfg(test)]
+    pub(crate) fn sender(&self) -> &mpsc::Sender<Command> {
+        &self.handle.sender
+    }
+
     /// Writes everything out and lets the directory go. Other handles of this store miss from now on.
     pub async fn close(self) {
         let (reply, done) = oneshot::channel();

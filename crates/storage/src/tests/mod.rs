@@ -66,8 +66,13 @@ impl Bench {
     }
 
     /// A second store on a copy of the directory as it is now: what a crash would leave.
-    fn crash_image(&self) -> Self {
+    ///
+    /// Copying takes a while, in which no segment may be compacted away: a crash takes no time. The index goes
+    /// on, so its copy may be of an earlier moment or torn.
+    async fn crash_image(&self) -> Self {
         let root = tempfile::tempdir().unwrap();
+        let _hold = crate::writer::Hold::new(self.store().shared().clone());
+        crate::purge::barrier(self.store().sender()).await.unwrap();
         copy_dir(self.dir(), root.path());
         let mut options = self.options.clone();
         options.dir = root.path().to_owned();

@@ -56,7 +56,7 @@ async fn the_store_equals_a_map() {
             63..=64 if step % 7 == 0 => bench.reopen().await,
             65 if step % 5 == 0 => {
                 // Killed: what is there now goes on as another store.
-                let image = bench.crash_image();
+                let image = bench.crash_image().await;
                 bench.close().await;
                 bench = image;
             }

@@ -53,7 +53,7 @@ async fn a_crash_image_taken_at_any_time_has_what_was_finished() {
         if n % 16 == 3 {
             let mut unfinished = bench.store().begin(key("unfinished"), response(), None, None);
             unfinished.write(body(n, 600_000)).await.unwrap();
-            let mut image = bench.crash_image();
+            let mut image = bench.crash_image().await;
             drop(unfinished);
             image.store().ready().await;
             assert_all(image.store(), n + 1).await;
@@ -80,7 +80,7 @@ async fn removals_and_replacements_survive_a_crash() {
     bench.store().remove(&key(5)).await;
     put(bench.store(), &key(2), &body(222, 3000)).await.unwrap();
     for lose_index in [false, true] {
-        let mut image = bench.crash_image();
+        let mut image = bench.crash_image().await;
         if lose_index {
             image.close().await;
             fs::remove_dir_all(image.dir().join("index")).unwrap();

@@ -27,8 +27,10 @@ impl Writer {
         }
         if !self.is_ready() {
             for entry in self.shared.index.get(fingerprint) {
+                // It may still nominate what was removed in an earlier life.
+                let live = self.shared.segments.head(entry.place).is_ok_and(|head| head.live);
+                removed += usize::from(live);
                 self.bury(fingerprint, entry.place);
-                removed += 1;
             }
         }
         self.shared.counters.removed.add(removed as u64);
