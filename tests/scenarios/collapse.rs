@@ -152,3 +152,29 @@ fn variants_do_not_follow_each_other() {
     }
     assert_eq!(origin.count(), 2);
 }
+
+#[test]
+fn what_was_invalidated_while_it_was_fetched_is_not_kept() {
+    let (gate, started) = (Gate::default(), std::sync::atomic::AtomicBool::new(false));
+    let held = gate.clone();
+    let origin = Origin::start(move |request, reply| match request.method.as_str() {
+        "GET" if !started.swap(true, std::sync::atomic::Ordering::SeqCst) => {
+            reply.raw("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 6\r\n\r\nold");
+            held.wait();
+            reply.raw("old");
+            After::Keep
+        }
+        "GET" => reply.fresh("new"),
+        _ => reply.send(204, &[], b""),
+    });
+    let proxy = Proxy::start();
+    let url = origin.url("/");
+    let mut slow = proxy.connect();
+    slow.request("GET", &url, &[]);
+    assert!(!std::io::BufRead::fill_buf(&mut slow.reader).unwrap().is_empty());
+    assert_eq!(proxy.connect().call("PUT", &url, &[], b"new").status, 204);
+    assert_eq!(proxy.get(&url).text(), "new", "nobody joins the old fetch");
+    gate.open();
+    assert_eq!(slow.response("GET").text(), "oldold");
+    assert_eq!(proxy.get(&url).text(), "new", "nor is it stored");
+}

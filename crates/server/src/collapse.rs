@@ -15,6 +15,8 @@ use tokio::sync::watch;
 
 /// Marks kept; past that the expired ones go, and if none has expired, all.
 const MARKS: usize = 4096;
+/// Invalidated keys remembered one by one; past that all fetches under way count as outdated.
+const OUTDATED: usize = 4096;
 
 /// The fetches under way.
 pub(crate) struct Flights {
@@ -27,7 +29,23 @@ pub(crate) struct Flights {
 struct Table {
     flights: HashMap<CacheKey, Vec<Flight>>,
     marks: HashMap<CacheKey, Instant>,
+    outdated: Outdated,
 }
+
+/// Which keys have been invalidated, in the order in which that happened: a fetch that began before must not be stored.
+#[derive(Default)]
+struct Outdated {
+    /// How many invalidations there have been.
+    count: u64,
+    /// The last invalidation of a key.
+    keys: HashMap<CacheKey, u64>,
+    /// All keys count as invalidated by then.
+    all: u64,
+}
+
+/// When a fetch began, as to invalidations.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begun(u64);
 
 type Flight = Arc<watch::Sender<Progress>>;
 
@@ -83,6 +101,39 @@ impl Flights {
         let progress = Arc::new(watch::Sender::new(Progress::Pending));
         flights.push(Arc::clone(&progress));
         Role::Lead(Leading { flights: Arc::clone(self), key: key.clone(), progress })
+    }
+
+    /// Told at the start of a fetch, asked at its end.
+    pub(crate) fn begin(&self) -> Begun {
+        Begun(self.lock().outdated.count)
+    }
+
+    /// Whether the key was invalidated since the fetch began, so that what it brought may be of before.
+    pub(crate) fn is_outdated(&self, key: &CacheKey, begun: Begun) -> bool {
+        let table = self.lock();
+        table.outdated.all > begun.0 || table.outdated.keys.get(key).is_some_and(|last| *last > begun.0)
+    }
+
+    /// What is being fetched for this key is not to be stored, and nobody joins it any more.
+    pub(crate) fn outdate(&self, key: &CacheKey) {
+        let mut table = self.lock();
+        table.flights.remove(key);
+        let outdated = &mut table.outdated;
+        outdated.count += 1;
+        if outdated.keys.len() >= OUTDATED {
+            outdated.keys.clear();
+            outdated.all = outdated.count;
+        }
+        outdated.keys.insert(key.clone(), outdated.count);
+    }
+
+    /// The same for all keys.
+    pub(crate) fn outdate_all(&self) {
+        let mut table = self.lock();
+        table.flights.clear();
+        table.outdated.count += 1;
+        table.outdated.keys.clear();
+        table.outdated.all = table.outdated.count;
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {

@@ -15,7 +15,7 @@ use larder_policy::{
 use larder_storage::{BodyReader, Fill, Filling, Stored};
 use tokio::sync::mpsc;
 
-use crate::collapse::{Leading, Progress};
+use crate::collapse::{Begun, Leading, Progress};
 use crate::error::UpstreamError;
 use crate::http1::{Framing, ResponseHead};
 use crate::origin::{Interim, OriginBody, OriginResponse, Outbound};
@@ -78,6 +78,7 @@ pub(crate) fn start(worker: &Arc<Worker>, plan: Plan, leading: Option<Leading>) 
 }
 
 async fn run(worker: &Worker, plan: Plan, leading: Option<Leading>, mut client: ToClient) {
+    let begun = worker.proxy.flights.begin();
     let mut conditions = plan.validate.as_ref().map(|(_, conditions)| conditions);
     loop {
         let mut outbound = plan.outbound.clone();
@@ -118,7 +119,7 @@ async fn run(worker: &Worker, plan: Plan, leading: Option<Leading>, mut client: 
                     conditions = None;
                     continue;
                 };
-                if keep.is_err() {
+                if keep.is_err() || worker.proxy.flights.is_outdated(&plan.key, begun) {
                     let (stored, revised) = (Arc::clone(stored), Some(Box::new(response)));
                     return done(&client, Fetched::Freshened { stored, revised, hop }).await;
                 }
@@ -156,7 +157,7 @@ async fn run(worker: &Worker, plan: Plan, leading: Option<Leading>, mut client: 
                 };
                 let expect = rule.and_then(|rule| rule.digest);
                 let fill = worker.proxy.store.begin(plan.key, response, length, expect);
-                store(worker, fill, head, body, leading, client).await;
+                store(worker, fill, head, body, begun, leading, client).await;
             }
             Err(why) => {
                 // What the origin now says in place of a stored response outdates it. An error is no such word.
@@ -198,6 +199,7 @@ async fn store(
     mut fill: Fill,
     head: ResponseHead,
     mut body: Box<OriginBody>,
+    begun: Begun,
     leading: Option<Leading>,
     client: ToClient,
 ) {
@@ -215,7 +217,14 @@ async fn store(
         let chunk: Bytes = match body.next().await {
             Ok(Some(chunk)) => chunk,
             Ok(None) => {
-                fill.finish().await;
+                let outdated = || worker.proxy.flights.is_outdated(filling.key(), begun);
+                if outdated() {
+                    fill.stop_storing();
+                }
+                // Asked again, as it may have been invalidated while its record was written.
+                if fill.finish().await.is_some() && outdated() {
+                    worker.proxy.store.remove(filling.key()).await;
+                }
                 return;
             }
             Err(error) => {

@@ -454,6 +454,7 @@ impl Ask<'_> {
     /// RFC 9111, 4.4: what an unsafe request may have changed is not used any more.
     async fn forget_changed(&self, head: &ResponseHead) {
         for key in invalidates(&self.request.method, head.status, self.uri, &head.fields) {
+            self.worker.proxy.flights.outdate(&key);
             self.worker.proxy.store.remove(&key).await;
         }
     }

@@ -94,7 +94,9 @@ impl Server {
         if let Some(log) = &access_log {
             metrics.show_access_log_losses(log.losses());
         }
-        let control = control::start(&config, &metrics, &store, &clock)?;
+        let limits = Arc::new(config.limits.clone());
+        let flights = Arc::new(Flights::new(limits.waiters_per_key, limits.uncacheable_mark));
+        let control = control::start(&config, &metrics, &store, &clock, &flights)?;
         let mut own_addresses = addresses.clone();
         own_addresses.extend(control.as_ref().and_then(control::Handle::address));
         let rules =
@@ -103,9 +105,8 @@ impl Server {
             Arc::new(Connector::new(Arc::clone(&rules), tls, config.upstream.parent.clone(), &config.limits));
         let names =
             Names { name: config.name.clone(), pseudonym: format!("{}-{:08x}", config.name, instance()) };
-        let limits = Arc::new(config.limits.clone());
         let proxy = Arc::new(Proxy {
-            flights: Arc::new(Flights::new(limits.waiters_per_key, limits.uncacheable_mark)),
+            flights,
             connections: Arc::new(ConnectionLimits::new(&limits)),
             own: OwnAnswers { names },
             boundaries: AtomicUsize::new(0),

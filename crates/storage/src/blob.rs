@@ -31,6 +31,7 @@ use crate::pool::Pool;
 use crate::record::{Reader, RecordFault};
 use crate::segment::read_full;
 use crate::stats::Counters;
+use crate::stored::Core;
 
 const TREE_MAGIC: [u8; 8] = *b"LARTREE\x01";
 /// Blobs that stay open for reading.
@@ -45,17 +46,10 @@ pub(crate) const BLOCK: u64 = 4096;
 pub(crate) enum Hint {
     /// A variant was asked for.
     Touch(Fingerprint, VariantTag),
-    /// The blob of this variant is not what it was.
-    BadBlob(Fingerprint, VariantTag, BlobDigest),
+    /// The blob of this response is not what it was, or is gone.
+    BadBlob(Arc<Core>),
     /// The record at this place cannot be used: dead, gone, or damaged as told.
     BadRecord(Fingerprint, Place, Option<RecordFault>),
-}
-
-/// The variant that a reader reads for, so that damage can be told.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Origin {
-    pub(crate) fingerprint: Fingerprint,
-    pub(crate) variant: VariantTag,
 }
 
 /// A blob that is open for reading.
@@ -141,9 +135,9 @@ impl Blobs {
     }
 
     /// Has a response removed of which the body cannot be read any more. The writer counts and logs it, once.
-    pub(crate) fn report(&self, origin: Origin, digest: BlobDigest, error: &ReadError) {
+    pub(crate) fn report(&self, core: &Arc<Core>, error: &ReadError) {
         tracing::debug!(%error, "a stored body cannot be used");
-        self.hint(Hint::BadBlob(origin.fingerprint, origin.variant, digest));
+        self.hint(Hint::BadBlob(core.clone()));
     }
 }
 

@@ -96,8 +96,7 @@ impl BlobReader {
         let bytes = match self.read().await {
             Ok(bytes) => bytes,
             Err(error) => {
-                let core = &self.core;
-                core.blobs.report(core.origin(), core.digest, &error);
+                self.core.blobs.report(&self.core, &error);
                 return Err(error);
             }
         };

@@ -22,8 +22,8 @@ pub(crate) enum Command {
     Remove(CacheKey, Fingerprint, oneshot::Sender<usize>),
     /// Remove these records, where they still are what the directory nominates.
     RemovePlaces(Vec<(Fingerprint, Place)>, oneshot::Sender<u64>),
-    /// Remove everything.
-    Clear(oneshot::Sender<u64>),
+    /// Remove those that were unused for longest, at most so many.
+    RemoveOldest(usize, oneshot::Sender<u64>),
     /// Make room for so many bytes of an unfinished body.
     Reserve(u64, oneshot::Sender<Option<Reservation>>),
     /// Records that were found in the index or in the segments.

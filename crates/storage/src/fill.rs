@@ -110,11 +110,11 @@ impl Fill {
             return Err(FillError::TooLong);
         }
         if self.storing.is_some() && self.received > self.shared.options.largest_object() {
-            self.fall_over();
+            self.stop_storing();
         }
         self.filling.push(bytes);
         if self.storing.is_some() && self.filling.tail().0 >= FLUSH_BYTES && !self.flush(false).await {
-            self.fall_over();
+            self.stop_storing();
         }
         if self.storing.is_none() {
             self.filling.drain().await.map_err(|()| FillError::NoReaders)?;
@@ -259,7 +259,8 @@ impl Fill {
         granted.await.ok().flatten().map(Some)
     }
 
-    fn fall_over(&mut self) {
+    /// Goes on without storing: its readers get the rest through a window in memory.
+    pub fn stop_storing(&mut self) {
         self.storing = None;
         self.filling.become_relay();
     }

@@ -6,6 +6,7 @@
 //! segments/   00000001.seg, ...
 //! blobs/      ab/cd/<hex>, <hex>.tree
 //! temp/       bodies being written; emptied at start
+//! totals      a few numbers that help the next start
 //! index/      sled's files; index.corrupt-<millis> are those set aside
 //! ```
 //!
@@ -100,7 +101,7 @@ impl Layout {
         self.dir.join("index")
     }
 
-    /// How much the blobs took when last counted, for the time until they are counted anew.
+    /// A few numbers for the next start, see `recovery`.
     pub(crate) fn totals(&self) -> PathBuf {
         self.dir.join("totals")
     }

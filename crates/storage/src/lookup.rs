@@ -218,8 +218,7 @@ impl Lookup {
             Err(error) => Some(error),
         };
         if let Some(error) = gone {
-            let core = core(None);
-            blobs.report(core.origin(), core.digest, &error);
+            blobs.report(&core(None), &error);
             return Ok(Outcome::None);
         }
         // The blob may have left with its record just now, which is no damage.

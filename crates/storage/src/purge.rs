@@ -61,41 +61,57 @@ pub(crate) async fn remove_where(
     sender: &mpsc::Sender<Command>,
     filter: Filter,
 ) -> Result<u64, Error> {
-    let (reply, done) = oneshot::channel();
     match filter {
         Filter::Url(key) => {
             let fingerprint = shared.keys.fingerprint(key.as_str());
             let (reply, done) = oneshot::channel();
             sender.send(Command::Remove(key, fingerprint, reply)).await.map_err(|_| Error::Closed)?;
-            return done.await.map(|removed| removed as u64).map_err(|_| Error::Closed);
+            done.await.map(|removed| removed as u64).map_err(|_| Error::Closed)
         }
         Filter::All => {
             wait_until_ready(shared).await;
-            sender.send(Command::Clear(reply)).await.map_err(|_| Error::Closed)?;
+            remove_all(shared, sender).await
         }
         Filter::Host(_) | Filter::Tag(_) => {
             wait_until_ready(shared).await;
-            let _hold = Hold::new(shared.clone());
-            barrier(sender).await?;
-            let walker = shared.clone();
-            let walk = tokio::task::spawn_blocking(move || {
-                let found = walk(&walker, &filter)?;
-                // A lookup that began before must not bring back what leaves now.
-                walker
-                    .memory
-                    .remove_where(|core| filter.matches(&core.key, || Some(core.response.fields().clone())));
-                Ok::<_, Error>((found, filter))
-            });
-            let (found, filter) = walk.await.map_err(|_| Error::Closed)??;
-            sender.send(Command::RemovePlaces(found, reply)).await.map_err(|_| Error::Closed)?;
-            let removed = done.await.map_err(|_| Error::Closed)?;
-            shared
-                .memory
-                .remove_where(|core| filter.matches(&core.key, || Some(core.response.fields().clone())));
-            return Ok(removed);
+            remove_matching(shared, sender, filter).await
         }
     }
-    done.await.map_err(|_| Error::Closed)
+}
+
+/// In steps, so that nothing that is stored meanwhile waits long.
+async fn remove_all(shared: &Shared, sender: &mpsc::Sender<Command>) -> Result<u64, Error> {
+    const STEP: usize = 1024;
+    // What is stored meanwhile may be removed, too, but must not keep this going for ever.
+    let bound = 2 * shared.directory.len() as u64 + 1;
+    let mut removed = 0;
+    while removed < bound {
+        let (reply, done) = oneshot::channel();
+        sender.send(Command::RemoveOldest(STEP, reply)).await.map_err(|_| Error::Closed)?;
+        match done.await.map_err(|_| Error::Closed)? {
+            0 => break,
+            more => removed += more,
+        }
+    }
+    Ok(removed)
+}
+
+async fn remove_matching(
+    shared: &Arc<Shared>,
+    sender: &mpsc::Sender<Command>,
+    filter: Filter,
+) -> Result<u64, Error> {
+    let _hold = Hold::new(shared.clone());
+    barrier(sender).await?;
+    let walker = shared.clone();
+    let walk = tokio::task::spawn_blocking(move || walk(&walker, &filter).map(|found| (found, filter)));
+    let (found, filter) = walk.await.map_err(|_| Error::Closed)??;
+    let (reply, done) = oneshot::channel();
+    sender.send(Command::RemovePlaces(found, reply)).await.map_err(|_| Error::Closed)?;
+    let removed = done.await.map_err(|_| Error::Closed)?;
+    // Only now: a lookup that read from disk before can bring nothing back any more.
+    shared.memory.remove_where(|core| filter.matches(&core.key, || Some(core.response.fields().clone())));
+    Ok(removed)
 }
 
 async fn wait_until_ready(shared: &Shared) {

@@ -16,7 +16,6 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::blob::BLOCK;
 use crate::command::{BlobRef, Command, Recovered};
 use crate::digest::BlobDigest;
 use crate::index::{Index, Opened, Watermark};
@@ -206,27 +205,63 @@ fn sweep_dir(
     send(shared, sender, Command::Orphans(orphans))
 }
 
-/// What the blobs took when last counted, in blocks; zero where that is not known.
-///
-/// The file is 12 bytes: the number, little-endian, and its CRC-32C.
-pub(crate) fn read_totals(layout: &Layout) -> u64 {
-    let read = || {
-        let bytes = fs::read(layout.totals()).ok()?;
-        let (number, check) = bytes.split_first_chunk::<8>()?;
-        (crc32c::crc32c(number).to_le_bytes() == *check).then(|| u64::from_le_bytes(*number))
-    };
-    read().unwrap_or(0)
+/// What a life of the directory leaves for the start of the next.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Totals {
+    /// What the blobs took when last counted, in blocks: the least that is assumed until they are counted.
+    pub(crate) blob_blocks: u64,
+    /// No segment with this number or a higher one was ever made.
+    pub(crate) next_segment: u32,
 }
 
-pub(crate) fn write_totals(layout: &Layout, blocks: u64) {
-    let number = blocks.to_le_bytes();
-    let mut bytes = number.to_vec();
-    bytes.extend_from_slice(&crc32c::crc32c(&number).to_le_bytes());
+/// ```text
+/// offset  bytes  what (little-endian)
+///      0      8  blocks of the blobs
+///      8      4  next segment
+///     12      4  CRC-32C of bytes 0 to 11
+/// ```
+///
+/// A missing or damaged file is all zero: it only helps.
+pub(crate) fn read_totals(layout: &Layout) -> Totals {
+    let read = || {
+        let bytes = fs::read(layout.totals()).ok()?;
+        let (body, check) = bytes.split_first_chunk::<12>()?;
+        if crc32c::crc32c(body).to_le_bytes() != *check {
+            return None;
+        }
+        let (blocks, next) = body.split_first_chunk::<8>()?;
+        let next_segment = u32::from_le_bytes(*next.first_chunk::<4>()?);
+        Some(Totals { blob_blocks: u64::from_le_bytes(*blocks), next_segment })
+    };
+    read().unwrap_or_default()
+}
+
+pub(crate) fn write_totals(layout: &Layout, totals: Totals) {
+    let mut bytes = totals.blob_blocks.to_le_bytes().to_vec();
+    bytes.extend_from_slice(&totals.next_segment.to_le_bytes());
+    bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
     let write = || -> io::Result<()> {
         let mut options = fs::OpenOptions::new();
         options.write(true).create(true).truncate(false).open(layout.totals())?.write_all_at(&bytes, 0)
     };
     if let Err(error) = write() {
-        tracing::debug!(%error, bytes = blocks * BLOCK, "cannot note the totals");
+        tracing::debug!(%error, "cannot note the totals");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_are_read_back_and_damage_is_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let (layout, _lock) = Layout::open(root.path()).unwrap();
+        assert_eq!(read_totals(&layout), Totals::default());
+        let totals = Totals { blob_blocks: 7, next_segment: 3 };
+        write_totals(&layout, totals);
+        assert_eq!(read_totals(&layout), totals);
+        fs::write(layout.totals(), [1; 16]).unwrap();
+        assert_eq!(read_totals(&layout), Totals::default());
     }
 }

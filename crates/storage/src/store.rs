@@ -209,13 +209,15 @@ impl Store {
         verify::verify(&self.handle.shared, &self.handle.sender, repair).await
     }
 
-    /// Everything that is stored, in the order in which it lies on disk. Blocks while it reads.
+    /// Everything that is stored, in the order in which it lies on disk. The iterator blocks while it reads, and
+    /// nothing is compacted while it is there.
     ///
     /// # Errors
     ///
-    /// The directory cannot be listed.
-    pub fn entries(&self) -> Result<Entries, Error> {
-        Entries::new(self.handle.shared.clone())
+    /// The directory cannot be listed, or the store is closed.
+    pub async fn entries(&self) -> Result<Entries, Error> {
+        self.ready().await;
+        Entries::new(&self.handle.shared, &self.handle.sender).await
     }
 
     #[cfg(test)]
@@ -228,7 +230,7 @@ impl Store {
         &self.handle.sender
     }
 
-    /// Writes everything out and lets the directory go. Other handles of this store miss from now on.
+    /// Writes everything out and lets the directory go. Other handles of this store store nothing from now on.
     pub async fn close(self) {
         let (reply, done) = oneshot::channel();
         self.handle.shared.closing.store(true, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use bytes::Bytes;
 use larder_policy::{CacheKey, StoredResponse};
 
-use crate::blob::{Blobs, Origin};
+use crate::blob::Blobs;
 use crate::body::BodyReader;
 use crate::digest::BlobDigest;
 use crate::directory::{Fingerprint, VariantTag};
@@ -109,10 +109,6 @@ impl Stored {
 }
 
 impl Core {
-    pub(crate) fn origin(&self) -> Origin {
-        Origin { fingerprint: self.fingerprint, variant: self.variant }
-    }
-
     /// Bytes of memory that this response counts for.
     pub(crate) fn weight(&self) -> usize {
         OVERHEAD

@@ -224,11 +224,12 @@ pub struct Entries {
 }
 
 impl Entries {
-    pub(crate) fn new(shared: Arc<Shared>) -> Result<Self, Error> {
+    pub(crate) async fn new(shared: &Arc<Shared>, sender: &mpsc::Sender<Command>) -> Result<Self, Error> {
         let hold = Hold::new(shared.clone());
+        barrier(sender).await?;
         let path = shared.layout.segments();
         let segments = segment::list(&shared.layout).map_err(|source| Error::Io { path, source })?;
-        Ok(Self { shared, _hold: hold, segments: segments.into_iter(), scan: None })
+        Ok(Self { shared: shared.clone(), _hold: hold, segments: segments.into_iter(), scan: None })
     }
 }
 
@@ -239,7 +240,7 @@ impl Iterator for Entries {
         loop {
             let Some(scan) = &mut self.scan else {
                 let (id, size) = self.segments.next()?;
-                // One that was compacted away has its records in a later one.
+                // What cannot be opened is not listed.
                 self.scan = self.shared.segments.open(id).ok().map(|file| Scan::new(id, file, 0, size));
                 continue;
             };

@@ -191,6 +191,11 @@ impl Api {
             Purge::All(true) => Filter::All,
             Purge::All(false) => return Err(Refusal::bad_request("`all` must be true")),
         };
+        // What is being fetched now is as old as what is removed.
+        match &filter {
+            Filter::Url(key) => self.services.flights.outdate(key),
+            _ => self.services.flights.outdate_all(),
+        }
         let store = self.services.store.clone();
         let removed = finished(async move { store.remove_where(filter).await }).await?;
         Ok(Removed { removed })
@@ -282,6 +287,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
+    use crate::collapse::Flights;
     use crate::metrics::Metrics;
 
     #[tokio::test]
@@ -289,7 +295,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Options::new(dir.path())).unwrap();
         let metrics = Arc::new(Metrics::new(Timestamp::from_secs(0)));
-        let api = Api::new(Services { metrics, store, clock: Clock::manual(Timestamp::from_secs(0)) });
+        let flights = Arc::new(Flights::new(1, Duration::ZERO));
+        let clock = Clock::manual(Timestamp::from_secs(0));
+        let api = Api::new(Services { metrics, store, clock, flights });
         let running = Arc::clone(&api.verifying).try_lock_owned().unwrap();
         let verify = || Request::post("/verify").body(Full::<Bytes>::default()).unwrap();
         assert_eq!(api.answer(&Door::Socket, verify()).await.status(), StatusCode::CONFLICT);

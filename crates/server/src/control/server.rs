@@ -22,6 +22,7 @@ use super::api::{Api, Door};
 use super::guard::Guard;
 use super::socket::{self, SocketFile};
 use crate::clock::Clock;
+use crate::collapse::Flights;
 use crate::config::Config;
 use crate::error::StartError;
 use crate::metrics::Metrics;
@@ -49,6 +50,7 @@ pub(super) struct Services {
     pub(super) metrics: Arc<Metrics>,
     pub(super) store: Store,
     pub(super) clock: Clock,
+    pub(super) flights: Arc<Flights>,
 }
 
 /// The running control API. Dropping it removes the socket, stops listening, and lets answers end for two seconds at most;
@@ -90,6 +92,7 @@ pub(crate) fn start(
     metrics: &Arc<Metrics>,
     store: &Store,
     clock: &Clock,
+    flights: &Arc<Flights>,
 ) -> Result<Option<Handle>, StartError> {
     let (socket, admin) = (config.control_socket.as_deref(), config.admin.as_ref());
     if socket.is_none() && admin.is_none() {
@@ -115,7 +118,12 @@ pub(crate) fn start(
     let (stop, stopped) = watch::channel(false);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
-    let services = Services { metrics: Arc::clone(metrics), store: store.clone(), clock: clock.clone() };
+    let services = Services {
+        metrics: Arc::clone(metrics),
+        store: store.clone(),
+        clock: clock.clone(),
+        flights: Arc::clone(flights),
+    };
     let api = Arc::new(Api::new(services));
     let run = move || {
         runtime.block_on(async {

@@ -37,7 +37,8 @@ impl Running {
         let admin = Admin { address: "127.0.0.1:0".parse().unwrap(), token: token.map(str::to_owned) };
         let config =
             Config { control_socket: Some(socket_path(dir.path())), admin: Some(admin), ..Config::default() };
-        let control = start(&config, &metrics, &store, &clock).unwrap().unwrap();
+        let flights = Arc::new(crate::collapse::Flights::new(1, std::time::Duration::ZERO));
+        let control = start(&config, &metrics, &store, &clock, &flights).unwrap().unwrap();
         Self { control, store, dir }
     }
 
@@ -267,12 +268,14 @@ fn an_address_and_a_path_that_cannot_be_listened_on_are_named() {
     let store = Store::open(Options::new(dir.path())).unwrap();
     let metrics = Arc::new(Metrics::new(Timestamp::from_secs(0)));
     let clock = Clock::manual(Timestamp::from_secs(0));
-    let failure = |config: Config| start(&config, &metrics, &store, &clock).unwrap_err().to_string();
+    let flights = Arc::new(crate::collapse::Flights::new(1, std::time::Duration::ZERO));
+    let failure =
+        |config: Config| start(&config, &metrics, &store, &clock, &flights).unwrap_err().to_string();
     let taken = Admin { address: running.address(), token: None };
     let error = failure(Config { admin: Some(taken), ..Config::default() });
     assert!(error.contains(&running.address().to_string()), "{error}");
     let missing = socket_path(&dir.path().join("missing"));
     let error = failure(Config { control_socket: Some(missing.clone()), ..Config::default() });
     assert!(error.contains(&missing.display().to_string()), "{error}");
-    assert!(start(&Config::default(), &metrics, &store, &clock).unwrap().is_none());
+    assert!(start(&Config::default(), &metrics, &store, &clock, &flights).unwrap().is_none());
 }

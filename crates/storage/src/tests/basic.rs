@@ -194,6 +194,7 @@ async fn removed_is_gone_from_memory_and_disk_also_after_a_restart() {
 async fn a_body_in_flight_stays_readable_while_its_blob_is_removed() {
     let bench = Bench::small();
     let whole = body(3, 2_000_000);
+    bench.store().ready().await;
     let stored = put(bench.store(), &key(1), &whole).await.unwrap();
     let mut reader = stored.body(0..u64::MAX);
     let mut all = reader.next().await.unwrap().unwrap().to_vec();
@@ -242,7 +243,8 @@ async fn entries_lists_what_is_stored() {
         put(bench.store(), &key(n), &body(n, 1000)).await.unwrap();
     }
     bench.store().remove(&key(2)).await;
-    let keys: Vec<_> = bench.store().entries().unwrap().map(|entry| (entry.key, entry.body_len)).collect();
+    let keys: Vec<_> =
+        bench.store().entries().await.unwrap().map(|entry| (entry.key, entry.body_len)).collect();
     assert_eq!(keys, [0, 1, 3, 4].map(|n| (key(n), 1000)));
 }
 
@@ -271,6 +273,19 @@ fn it_works_from_several_single_threaded_runtimes() {
         }
     });
     assert_eq!(bench.blobs().len(), 20);
+}
+
+#[test]
+fn futures_may_move_between_threads() {
+    fn is_send<T: Send>(_: impl FnOnce(Store, CacheKey, Arc<Stored>) -> T) {}
+    is_send(|store, key, _| async move { store.lookup(&key).await });
+    is_send(|store, key, _| async move { store.remove(&key).await });
+    is_send(|store, _, stored| async move { store.freshen(&stored, response()).await });
+    is_send(|store, _, _| async move { store.remove_where(Filter::All).await });
+    is_send(|store, _, _| async move { store.verify(crate::Repair::No).await });
+    is_send(|store, _, _| async move { store.entries().await });
+    is_send(|store, _, _| store.close());
+    is_send(|_, _, stored| async move { stored.body(0..1).next().await });
 }
 
 #[tokio::test]

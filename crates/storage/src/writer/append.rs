@@ -187,6 +187,7 @@ impl Writer {
         self.next_segment = id.saturating_add(1);
         match segment::create(&self.shared.layout, id) {
             Ok(file) => {
+                self.note_totals();
                 let file = Arc::new(file);
                 self.shared.segments.add(id, file.clone());
                 self.segments.insert(id, Segment { size: FIRST_RECORD, live: 0 });

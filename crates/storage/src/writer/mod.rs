@@ -26,7 +26,7 @@ use crate::error::OpenError;
 use crate::eviction::Lru;
 use crate::index::{IndexThread, Watermark};
 use crate::layout::DirLock;
-use crate::recovery;
+use crate::recovery::{self, Totals};
 use crate::segment;
 use crate::shared::Shared;
 
@@ -63,7 +63,10 @@ pub(crate) fn start(
         .map_err(cannot("start the writer of"))?;
     let segments: BTreeMap<u32, Segment> =
         found.iter().map(|(id, size)| (*id, Segment { size: *size, live: 0 })).collect();
+    let totals = recovery::read_totals(&shared.layout);
+    // Also above those that are gone: an index may still speak of them.
     let next_segment = segments.keys().next_back().map_or(1, |last| last.saturating_add(1));
+    let next_segment = next_segment.max(totals.next_segment);
     let index = if shared.options.index_on_disk() {
         let (loader, sender) = (shared.clone(), sender.clone());
         let opened = move |opened| recovery::start(loader, sender, found, opened);
@@ -91,7 +94,8 @@ pub(crate) fn start(
         added_in_sweep: None,
         blob_blocks: 0,
         blob_directories: 0,
-        claimed_blocks: recovery::read_totals(&shared.layout),
+        claimed_blocks: totals.blob_blocks,
+        noted: totals,
         sender,
         index_complete: true,
         stuck: false,
@@ -158,6 +162,7 @@ struct Writer {
     added_in_sweep: Option<HashSet<u64>>,
     blob_blocks: u64,
     blob_directories: u64,
+    noted: Totals,
     /// What the blobs took when last counted: the least that is assumed until they are counted.
     claimed_blocks: u64,
     /// False while the index is made anew.
@@ -233,8 +238,8 @@ impl Writer {
                 let removed = self.remove_places(&places);
                 let _ = reply.send(removed);
             }
-            Command::Clear(reply) => {
-                let removed = self.clear();
+            Command::RemoveOldest(most, reply) => {
+                let removed = self.remove_oldest(most);
                 let _ = reply.send(removed);
             }
             Command::Reserve(bytes, reply) => {
@@ -273,7 +278,7 @@ impl Writer {
                     self.lru.access(nominee.id);
                 }
             }
-            Hint::BadBlob(fingerprint, variant, digest) => self.drop_bad_blob(fingerprint, variant, digest),
+            Hint::BadBlob(core) => self.drop_bad_blob(&core),
             Hint::BadRecord(fingerprint, place, fault) => self.drop_bad_record(fingerprint, place, fault),
         }
     }
@@ -283,15 +288,24 @@ impl Writer {
         self.shared.tick(CLOCK_START.saturating_add(secs));
         self.stuck = false;
         self.account();
-        recovery::write_totals(&self.shared.layout, self.blob_bytes() / BLOCK);
+        self.note_totals();
     }
 
     fn finish(&mut self) {
         self.shared.closing.store(true, Ordering::Relaxed);
         self.write_pending();
         self.account();
-        recovery::write_totals(&self.shared.layout, self.blob_bytes() / BLOCK);
+        self.note_totals();
         self.index.close();
+    }
+
+    /// Notes what a later life needs to know before it has found everything.
+    fn note_totals(&mut self) {
+        let totals = Totals { blob_blocks: self.blob_bytes() / BLOCK, next_segment: self.next_segment };
+        if totals != self.noted {
+            recovery::write_totals(&self.shared.layout, totals);
+            self.noted = totals;
+        }
     }
 
     fn is_ready(&self) -> bool {

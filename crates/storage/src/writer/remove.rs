@@ -7,10 +7,12 @@ use larder_policy::CacheKey;
 use super::{Phase, Writer};
 use crate::command::Recovered;
 use crate::digest::BlobDigest;
-use crate::directory::{EntryId, Fingerprint, Nominee, Place, VariantTag};
+use crate::directory::{EntryId, Fingerprint, Nominee, Place};
 use crate::index::Change;
-use crate::record::{HEAD_BYTES, RecordFault};
+use crate::record::{HEAD_BYTES, Head, RecordFault};
 use crate::segment::read_full;
+use crate::shared::Shared;
+use crate::stored::Core;
 
 impl Writer {
     /// Removes all variants of a key.
@@ -21,15 +23,15 @@ impl Writer {
         }
         let in_memory = self.shared.memory.remove(key);
         let mut removed = 0;
+        // After a crash, index and directory may still nominate what was removed before it.
+        let live = |shared: &Shared, place| shared.segments.head(place).is_ok_and(|head| head.live);
         for nominee in self.shared.directory.find(fingerprint) {
+            removed += usize::from(live(&self.shared, nominee.place));
             self.kill(nominee.id);
-            removed += 1;
         }
         if !self.is_ready() {
             for entry in self.shared.index.get(fingerprint) {
-                // It may still nominate what was removed in an earlier life.
-                let live = self.shared.segments.head(entry.place).is_ok_and(|head| head.live);
-                removed += usize::from(live);
+                removed += usize::from(live(&self.shared, entry.place));
                 self.bury(fingerprint, entry.place);
             }
         }
@@ -50,13 +52,14 @@ impl Writer {
         removed
     }
 
-    pub(super) fn clear(&mut self) -> u64 {
+    /// Removes those that were unused for longest, at most so many. Part of removing everything.
+    pub(super) fn remove_oldest(&mut self, most: usize) -> u64 {
+        self.shared.memory.remove_where(|_| true);
         let mut removed = 0;
-        while let Some(id) = self.lru.oldest() {
+        while let Some(id) = self.lru.oldest().filter(|_| removed < most as u64) {
             self.kill(id);
             removed += 1;
         }
-        self.shared.memory.remove_where(|_| true);
         self.shared.counters.removed.add(removed);
         removed
     }
@@ -166,21 +169,19 @@ impl Writer {
         }
     }
 
-    /// A reader found wrong bytes in a blob: nobody may have it any more.
-    pub(super) fn drop_bad_blob(
-        &mut self,
-        fingerprint: Fingerprint,
-        variant: VariantTag,
-        digest: BlobDigest,
-    ) {
-        let Some(nominee) = self.shared.directory.find_variant(fingerprint, variant) else { return };
-        let names = |head: crate::record::Head| head.blob && head.digest == digest;
+    /// A reader found wrong bytes in a blob, or none: nobody may have it any more.
+    pub(super) fn drop_bad_blob(&mut self, core: &Core) {
+        self.shared.memory.remove_variant(&core.key, core.variant);
+        let Some(nominee) = self.shared.directory.find_variant(core.fingerprint, core.variant) else {
+            return;
+        };
+        let names = |head: Head| head.blob && head.digest == core.digest;
         if self.shared.segments.head(nominee.place).is_ok_and(names) {
             self.shared.counters.damaged.add(1);
-            tracing::warn!(%digest, "a stored body is damaged or gone and is dropped");
+            tracing::warn!(digest = %core.digest, "a stored body is damaged or gone and is dropped");
             self.kill(nominee.id);
             self.shared.counters.removed.add(1);
-            self.unlink_blob(&digest);
+            self.unlink_blob(&core.digest);
         }
     }
 
