@@ -17,7 +17,15 @@ pub(crate) fn run(args: PurgeArgs) -> Result<(), Failure> {
         Door::Running(client) => client.purge(&what).map_err(door::refused)?.removed,
         Door::Alone(alone) => alone.ask(|store| async move {
             let filter = match what {
-                Purge::Url(url) => Filter::Url(key(&url).map_err(anyhow::Error::msg)?),
+                Purge::Url(url) => {
+                    let key = key(&url).map_err(anyhow::Error::msg)?;
+                    let removed = store.remove_where(Filter::Url(key.clone())).await?;
+                    if removed > 0 {
+                        return Ok(removed);
+                    }
+                    // A reverse proxy may have stored it, for an origin that is not known here.
+                    Filter::Target(key.target().clone())
+                }
                 Purge::Host(host) => Filter::Host(host),
                 Purge::Tag(tag) => Filter::Tag(tag),
                 Purge::All(_) => Filter::All,

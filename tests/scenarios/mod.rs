@@ -1,6 +1,7 @@
 //! One file for each subject.
 
 mod access;
+mod behaviour;
 mod caching;
 mod collapse;
 mod damage;
@@ -11,6 +12,7 @@ mod packages;
 mod parent;
 mod process;
 mod ranges;
+mod regressions;
 mod relay;
 mod reverse;
 mod tls;

@@ -157,8 +157,13 @@ fn cache(table: Section<'_>, draft: &mut Draft) {
 
 fn policy(table: Section<'_>, draft: &mut Draft) {
     // Taken apart by name, so that a new choice cannot be forgotten here.
-    let PolicySettings { heuristic_percent, heuristic_max, targeted_fields, serve_stale_on_error } =
-        &mut draft.policy;
+    let PolicySettings {
+        heuristic_percent,
+        heuristic_max,
+        targeted_fields,
+        serve_stale_on_error,
+        store_parts: _,
+    } = &mut draft.policy;
     if let Some(given) = table.integer("heuristic_percent", 0..=100) {
         *heuristic_percent = u32::try_from(given.value).unwrap_or(100);
     }

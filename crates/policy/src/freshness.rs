@@ -30,11 +30,20 @@ pub enum FreshnessSource {
     Heuristic,
     /// A package rule.
     Package,
+    /// An operator's override.
+    Override,
 }
 
 impl FreshnessSource {
-    const ALL: [Self; 6] =
-        [Self::Absent, Self::SMaxage, Self::MaxAge, Self::Expires, Self::Heuristic, Self::Package];
+    const ALL: [Self; 7] = [
+        Self::Absent,
+        Self::SMaxage,
+        Self::MaxAge,
+        Self::Expires,
+        Self::Heuristic,
+        Self::Package,
+        Self::Override,
+    ];
 
     /// The word for the log and for people.
     pub const fn as_str(self) -> &'static str {
@@ -45,6 +54,7 @@ impl FreshnessSource {
             Self::Expires => "expires",
             Self::Heuristic => "heuristic",
             Self::Package => "package",
+            Self::Override => "override",
         }
     }
 
@@ -61,6 +71,7 @@ impl FreshnessSource {
             Self::Expires => 3,
             Self::Heuristic => 4,
             Self::Package => 5,
+            Self::Override => 6,
         }
     }
 

@@ -6,17 +6,20 @@
 //!
 //! The way of a request: [`RequestFacts::of`] its fields, [`reuse`] with what is stored under its
 //! [`CacheKey`]; then [`precondition`] and [`range_plan`] for a hit, [`freshen`] for a validated one,
-//! [`storability`] and [`invalidates`] for what the origin answered. The `http` crate lends the words for
+//! [`storability`] and [`invalidates`] for what the origin answered. A stored 206 is a [`Part`]: it answers
+//! through [`part_plan`], and [`missing_for`] and [`combine`] make it greater. The `http` crate lends the words for
 //! methods and statuses.
 
 mod age;
 mod cache_control;
+mod combine;
 mod facts;
 mod fields;
 mod freshness;
 mod invalidation;
 mod key;
 pub mod packages;
+mod parts;
 mod precondition;
 mod range;
 mod request;
@@ -33,11 +36,13 @@ mod vary;
 
 pub use age::CurrentAge;
 pub use cache_control::{Directive, RequestDirectives, ResponseDirectives, Restriction};
-pub use facts::ReuseFacts;
+pub use combine::{Combination, Piece, PieceSource, combine};
+pub use facts::{EncodedFacts, ReuseFacts};
 pub use fields::{Fields, InvalidField, list_members, remove_hop_by_hop};
 pub use freshness::{FreshnessLifetime, FreshnessSource};
 pub use invalidation::invalidates;
 pub use key::CacheKey;
+pub use parts::{Part, PartPlan, RangeRequest, displaces, missing_for, part_plan};
 pub use precondition::{Precondition, not_modified_fields, precondition};
 pub use range::{RangePlan, range_plan};
 pub use request::{MethodClass, RequestFacts};

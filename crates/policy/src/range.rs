@@ -46,6 +46,27 @@ pub fn range_plan(facts: &RequestFacts, request: &Fields, stored: &StoredRespons
     }
 }
 
+/// The one range that a GET asks for; `None` when it asks for the whole, or for more than one.
+///
+/// What would have to be ignored asks for the whole, and so does an If-Range that `stored` does not meet.
+pub(crate) fn single_range(facts: &RequestFacts, request: &Fields, stored: &StoredResponse) -> Option<Spec> {
+    if !facts.has_range || facts.method != MethodClass::Get {
+        return None;
+    }
+    if facts.has_if_range && !if_range_holds(request, stored) {
+        return None;
+    }
+    let mut lines = request.all("range");
+    let (Some(line), None) = (lines.next(), lines.next()) else { return None };
+    let (unit, set) = line.split_at_checked(line.iter().position(|byte| *byte == b'=')?)?;
+    if !unit.eq_ignore_ascii_case(b"bytes") {
+        return None;
+    }
+    let mut specs = list_members(std::iter::once(set.get(1..)?));
+    let spec = parse_spec(specs.next()?)?;
+    specs.next().is_none().then_some(spec)
+}
+
 /// `None` for a value to be ignored.
 fn plan(line: &[u8], length: u64) -> Option<RangePlan> {
     let (unit, set) = line.split_at_checked(line.iter().position(|byte| *byte == b'=')?)?;
@@ -77,7 +98,9 @@ fn plan(line: &[u8], length: u64) -> Option<RangePlan> {
     }
 }
 
-enum Spec {
+/// One range as a client writes it (RFC 9110, 14.1.1).
+#[derive(Clone, Copy)]
+pub(crate) enum Spec {
     /// `first-last`, the last byte included, or `first-`.
     From(u64, Option<u64>),
     /// `-length`
@@ -99,7 +122,7 @@ fn parse_spec(spec: &[u8]) -> Option<Spec> {
 }
 
 /// `1*DIGIT`; a position past what 64 bits hold is past every body.
-fn parse_position(digits: &[u8]) -> Option<u64> {
+pub(crate) fn parse_position(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -125,12 +148,11 @@ impl Spec {
 }
 
 /// If-Range (RFC 9110, 13.1.5): the strong tag of the stored response, or exactly its Last-Modified if that
-/// is a strong validator, at least a second older than Date (RFC 9110, 8.8.2.2).
+/// is a strong validator.
 fn if_range_holds(request: &Fields, stored: &StoredResponse) -> bool {
     let Some(value) = request.first("if-range") else { return false };
     if let Some(date) = parse_http_date(value, stored.response_time()) {
-        let last_modified = stored.facts().last_modified;
-        return last_modified == Some(date) && date.as_secs() < stored.date().as_secs();
+        return stored.strong_last_modified() == Some(date);
     }
     match (EntityTag::new(value), stored.entity_tag()) {
         (Some(wanted), Some(stored)) => wanted.strongly_equals(stored),

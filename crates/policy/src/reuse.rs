@@ -11,7 +11,8 @@ use crate::age::CurrentAge;
 use crate::cache_control::Directive;
 use crate::fields::Fields;
 use crate::freshness::FreshnessSource;
-use crate::request::RequestFacts;
+use crate::parts::serves;
+use crate::request::{MethodClass, RequestFacts};
 use crate::settings::PolicySettings;
 use crate::stored::StoredResponse;
 use crate::time::{DeltaSeconds, Timestamp};
@@ -138,6 +139,13 @@ pub struct Selected {
 ///
 /// Of those whose nominated fields match, the one with the most recent Date is selected (RFC 9111, 4); one
 /// that matches exactly goes before one that is merely in the preferred language.
+///
+/// A part counts only for a request that it holds all of, as announced: of a part and a complete response
+/// that could both answer, the more recent one does, and the complete one if they are of one time. Where the
+/// selected response is a part, [`part_plan`](crate::part_plan) says which bytes; if it says that they are
+/// missing after all, since the body is shorter, the request goes to the origin as
+/// [`ForwardReason::Partial`]. The same reason with an index means that this part may be completed, see
+/// [`missing_for`](crate::missing_for).
 pub fn reuse<'a>(
     facts: &RequestFacts,
     request: &Fields,
@@ -148,19 +156,48 @@ pub fn reuse<'a>(
     if let Some(why) = needs_origin(facts) {
         return nothing(why);
     }
-    let mut best: Option<(Fit, Timestamp, Timestamp, usize, &StoredResponse)> = None;
+    let (mut whole, mut serving, mut other) = (None, None, None);
     let mut any = false;
     for (index, stored) in candidates.into_iter().enumerate() {
         any = true;
         let Some(fit) = stored.nominated().fit(request) else { continue };
-        let rank = (fit, stored.date(), stored.response_time());
-        if best.is_none_or(|(fit, date, received, ..)| rank > (fit, date, received)) {
-            best = Some((rank.0, rank.1, rank.2, index, stored));
+        let best = match stored.facts().part {
+            None => &mut whole,
+            Some(part) if serves(facts, request, stored, part) => &mut serving,
+            Some(_) => &mut other,
+        };
+        let candidate = Candidate { rank: (fit, stored.date(), stored.response_time()), index, stored };
+        if best.as_ref().is_none_or(|best: &Candidate<'_>| candidate.rank > best.rank) {
+            *best = Some(candidate);
         }
     }
-    match best {
-        Some((.., index, stored)) => Selected { index: Some(index), decision: decide(facts, stored, now) },
-        None => nothing(if any { ForwardReason::VaryMiss } else { ForwardReason::UriMiss }),
+    match (whole, serving, other) {
+        (Some(whole), None, _) => whole.selected(facts, now),
+        (None, Some(part), _) => part.selected(facts, now),
+        (Some(whole), Some(part), _) => {
+            let selected = part.selected(facts, now);
+            let as_it_is = |decision: &Decision| matches!(decision, Decision::Serve { .. });
+            let (newest, complete) = ((part.rank.0, part.rank.1), whole.selected(facts, now));
+            let wins = newest > (whole.rank.0, whole.rank.1) || !as_it_is(&complete.decision);
+            if wins && as_it_is(&selected.decision) { selected } else { complete }
+        }
+        (None, None, Some(part)) => {
+            Selected { index: Some(part.index), decision: forward(facts, ForwardReason::Partial) }
+        }
+        (None, None, None) => nothing(if any { ForwardReason::VaryMiss } else { ForwardReason::UriMiss }),
+    }
+}
+
+/// A stored response whose nominated fields match.
+struct Candidate<'a> {
+    rank: (Fit, Timestamp, Timestamp),
+    index: usize,
+    stored: &'a StoredResponse,
+}
+
+impl Candidate<'_> {
+    fn selected(&self, facts: &RequestFacts, now: Timestamp) -> Selected {
+        Selected { index: Some(self.index), decision: decide(facts, self.stored, now) }
     }
 }
 
@@ -274,6 +311,8 @@ pub fn stale_on_error(
         || facts.directives.no_cache
         || stored_facts.no_cache
         || stored_facts.never_stale && !fresh
+        // A part never answers for the whole.
+        || stored_facts.part.is_some() && !(facts.has_range && facts.method == MethodClass::Get)
     {
         return None;
     }

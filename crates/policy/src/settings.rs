@@ -16,6 +16,9 @@ pub struct PolicySettings {
     /// How long past its freshness lifetime a response may answer while the origin cannot be reached
     /// (RFC 9111, 4.2.4); zero forbids it. Default: `None`, without end.
     pub serve_stale_on_error: Option<Duration>,
+    /// Whether a 206 is stored as a part (RFC 9111, 3.3). Whoever turns it on serves what is stored through
+    /// [`part_plan`](crate::part_plan). Default: no.
+    pub store_parts: bool,
 }
 
 impl Default for PolicySettings {
@@ -25,6 +28,7 @@ impl Default for PolicySettings {
             heuristic_max: Duration::from_secs(7 * 86_400),
             targeted_fields: Vec::new(),
             serve_stale_on_error: None,
+            store_parts: false,
         }
     }
 }

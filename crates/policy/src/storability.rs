@@ -12,6 +12,7 @@ use crate::facts::ReuseFacts;
 use crate::fields::Fields;
 use crate::freshness::{Freshness, FreshnessSource, is_heuristically_cacheable};
 use crate::packages::Rule;
+use crate::parts::Part;
 use crate::request::{MethodClass, RequestFacts};
 use crate::settings::PolicySettings;
 use crate::stored::{Ingredients, StoredResponse};
@@ -55,7 +56,7 @@ pub enum NotStored {
     RequestNoStore,
     /// A status that is interim, depends on the request's conditions or credentials, or is no status at all.
     Status,
-    /// A part of a representation.
+    /// A part of a representation, of which it cannot be told where it belongs, or parts are not stored.
     Partial,
     /// The end of the body cannot be told from a cut connection.
     Framing,
@@ -123,37 +124,68 @@ pub fn storability(
         }
     }
     is_final(exchange.status)?;
+    let (status, part) = match exchange.status {
+        StatusCode::PARTIAL_CONTENT => what_a_206_is(settings, exchange)?,
+        status => (status, None),
+    };
+    let mut whole = None;
+    if status != exchange.status {
+        whole.insert(exchange.response.clone()).remove("content-range");
+    }
+    let fields = whole.as_ref().unwrap_or(exchange.response);
     if !exchange.framing_sound {
         return Err(NotStored::Framing);
     }
-    let freshness = Freshness::of(settings, exchange.status, exchange.response, exchange.response_time);
-    permitted(request, &freshness, exchange.status)?;
+    let freshness = Freshness::of(settings, status, fields, exchange.response_time);
+    permitted(request, &freshness, status)?;
     if request.method == MethodClass::Post && !answers_later_gets(exchange, &freshness) {
         return Err(NotStored::Method);
     }
     let nominated = Nominated::of(exchange.request, exchange.response).ok_or(NotStored::VaryStar)?;
     let stored = Ingredients {
-        status: exchange.status,
-        fields: exchange.response,
+        status,
+        fields,
         freshness: &freshness,
         nominated,
         request_time: exchange.request_time,
         response_time: exchange.response_time,
         rule: rule.filter(|_| request.method == MethodClass::Get).map(|rule| rule.id),
+        part,
     }
     .assemble();
-    shareable(&stored)?;
+    shareable(&stored, &freshness)?;
+    if part.is_some() && matches!(stored.facts().source, FreshnessSource::Absent | FreshnessSource::Heuristic)
+    {
+        return Err(NotStored::NoFreshness);
+    }
     if is_of_use(&stored, &freshness) { Ok(stored) } else { Err(NotStored::NoFreshness) }
 }
 
-/// RFC 9111, 3: a final status, and a whole representation. A 304, 412 or 416 answers the conditions of one
-/// request, a 401 or 407 its credentials.
+/// RFC 9111, 3: a final status. A 304, 412 or 416 answers the conditions of one request, a 401 or 407 its
+/// credentials.
 fn is_final(status: StatusCode) -> Result<(), NotStored> {
     match status.as_u16() {
-        206 => Err(NotStored::Partial),
         304 | 401 | 407 | 412 | 416 => Err(NotStored::Status),
         200..=599 => Ok(()),
         _ => Err(NotStored::Status),
+    }
+}
+
+/// A 206 with one readable range is a part (RFC 9111, 3.3). One that holds all of the representation, as its
+/// Content-Length proves, is as good as a 200 (RFC 9110, 15.3.7.3) and kept as one.
+fn what_a_206_is(
+    settings: &PolicySettings,
+    exchange: &Exchange<'_>,
+) -> Result<(StatusCode, Option<Part>), NotStored> {
+    let part = Part::of_response(exchange.response)
+        .filter(|_| settings.store_parts && exchange.facts.method == MethodClass::Get)
+        .ok_or(NotStored::Partial)?;
+    let mut lengths = exchange.response.all("content-length");
+    let length = lengths.next().filter(|_| lengths.next().is_none());
+    if part.is_whole() && length == Some(part.len().to_string().as_bytes()) {
+        Ok((StatusCode::OK, None))
+    } else {
+        Ok((StatusCode::PARTIAL_CONTENT, Some(part)))
     }
 }
 
@@ -187,18 +219,18 @@ pub(crate) fn permitted(
 
 /// A cookie is replayed to others only where the origin said for how long; a package rule has dropped it
 /// already.
-pub(crate) fn shareable(stored: &StoredResponse) -> Result<(), NotStored> {
-    if stored.fields().contains("set-cookie") && !stored.facts().source().is_explicit() {
+pub(crate) fn shareable(stored: &StoredResponse, freshness: &Freshness) -> Result<(), NotStored> {
+    if stored.fields().contains("set-cookie") && !freshness.source.is_explicit() {
         return Err(NotStored::SetCookie);
     }
     Ok(())
 }
 
-/// The final statuses of RFC 9110, whose caching requirements are built here; 206 and 304 never get this far.
+/// The final statuses of RFC 9110, whose caching requirements are built here; a 304 never gets this far.
 fn is_understood(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
-        200..=205
+        200..=206
             | 300..=303
             | 305
             | 307

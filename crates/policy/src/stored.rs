@@ -15,6 +15,7 @@ use crate::facts::ReuseFacts;
 use crate::fields::{Fields, remove_hop_by_hop};
 use crate::freshness::{Freshness, FreshnessLifetime, FreshnessSource};
 use crate::packages::RuleId;
+use crate::parts::Part;
 use crate::time::{HttpDate, Timestamp};
 use crate::validator::EntityTag;
 use crate::vary::Nominated;
@@ -114,6 +115,11 @@ impl StoredResponse {
         self.parts.response_time.saturating_since(now) > CLOCK_TOLERANCE
     }
 
+    /// Last-Modified where it is a strong validator: at least a second older than Date (RFC 9110, 8.8.2.2).
+    pub(crate) fn strong_last_modified(&self) -> Option<Timestamp> {
+        self.parts.facts.last_modified.filter(|modified| modified.as_secs() < self.date().as_secs())
+    }
+
     pub(crate) fn entity_tag(&self) -> Option<EntityTag<'_>> {
         self.parts.fields.first("etag").and_then(EntityTag::new)
     }
@@ -129,6 +135,8 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) request_time: Timestamp,
     pub(crate) response_time: Timestamp,
     pub(crate) rule: Option<RuleId>,
+    /// Which bytes of the representation the body holds, if not all.
+    pub(crate) part: Option<Part>,
 }
 
 impl Ingredients<'_> {
@@ -159,6 +167,9 @@ impl Ingredients<'_> {
             immutable: directives.immutable,
             targeted: self.freshness.targeted,
             success: self.status.is_success(),
+            part: self.part,
+            overridden: false,
+            ignore_reload: false,
         };
         let fields = self.stored_fields(rule);
         StoredResponse::from_parts(StoredParts {

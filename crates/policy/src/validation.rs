@@ -23,7 +23,7 @@ pub struct Conditions {
 
 /// Fields that a validating request cannot take over from the client: the answer must be about the stored
 /// response, and whole (RFC 9111, 4.3.1).
-const CLIENT_CONDITIONS: [&str; 6] =
+pub(crate) const CLIENT_CONDITIONS: [&str; 6] =
     ["if-none-match", "if-modified-since", "if-match", "if-unmodified-since", "if-range", "range"];
 
 impl Conditions {
@@ -49,9 +49,14 @@ impl Conditions {
         self.if_modified_since.as_deref()
     }
 
+    /// Makes a client's request one for the whole representation: its conditions and Range go.
+    pub fn remove_from(request: &mut Fields) {
+        request.retain(|name, _| !CLIENT_CONDITIONS.iter().any(|known| name.eq_ignore_ascii_case(known)));
+    }
+
     /// Turns a client's request into the validating one: its own conditions and Range go, these come.
     pub fn apply(&self, request: &mut Fields) {
-        request.retain(|name, _| !CLIENT_CONDITIONS.iter().any(|known| name.eq_ignore_ascii_case(known)));
+        Self::remove_from(request);
         for (name, value) in
             [("If-None-Match", &self.if_none_match), ("If-Modified-Since", &self.if_modified_since)]
         {
@@ -124,9 +129,10 @@ pub fn freshen(
         request_time: exchange.request_time,
         response_time: exchange.response_time,
         rule: rule.map(|rule| rule.id),
+        part: stored.facts().part,
     }
     .assemble();
-    keep = keep.and_then(|()| shareable(&response));
+    keep = keep.and_then(|()| shareable(&response, &freshness));
     Some(Freshened { response, keep })
 }
 
@@ -158,7 +164,7 @@ fn same_last_modified(stored: &StoredResponse, exchange: &Exchange<'_>) -> Optio
 }
 
 /// The stored fields, each name that `update` has replaced by its lines (RFC 9111, 3.2).
-fn merge(stored: &Fields, update: &Fields) -> Fields {
+pub(crate) fn merge(stored: &Fields, update: &Fields) -> Fields {
     let mut merged =
         Fields::with_capacity(stored.len() + update.len(), stored.as_wire().len() + update.as_wire().len());
     let mut take = |lines: &mut dyn Iterator<Item = (&str, &[u8])>| {

@@ -8,10 +8,10 @@
 
 use http::{Method, StatusCode};
 use larder_policy::{
-    CacheKey, Exchange, Fields, HostPort, HttpDate, Nominated, OriginFailure, PolicySettings, RequestFacts,
-    ReuseFacts, StoredResponse, TargetUri, Timestamp, freshen, invalidates, list_members,
-    not_modified_fields, packages, parse_http_date, precondition, range_plan, remove_hop_by_hop, reuse,
-    stale_on_error, storability,
+    CacheKey, Exchange, Fields, HostPort, HttpDate, Nominated, OriginFailure, PartPlan, PieceSource,
+    PolicySettings, RangePlan, RequestFacts, ReuseFacts, StoredResponse, TargetUri, Timestamp, combine,
+    freshen, invalidates, list_members, missing_for, not_modified_fields, packages, parse_http_date,
+    part_plan, precondition, range_plan, remove_hop_by_hop, reuse, stale_on_error, storability,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -56,6 +56,9 @@ const VALUES: &[&str] = &[
     "bytes=0-1",
     "bytes=-5,1-",
     "bytes=9-1",
+    "bytes 0-4/10",
+    "bytes 5-9/10",
+    "bytes 0-9/*",
     "max-age=10",
     "max-age=10, must-revalidate",
     "s-maxage=5",
@@ -123,8 +126,9 @@ fn timestamp() -> impl Strategy<Value = Timestamp> {
 }
 
 fn settings() -> impl Strategy<Value = PolicySettings> {
-    any::<bool>().prop_map(|targeted| PolicySettings {
+    any::<(bool, bool)>().prop_map(|(targeted, store_parts)| PolicySettings {
         targeted_fields: if targeted { vec!["CDN-Cache-Control".into()] } else { Vec::new() },
+        store_parts,
         ..PolicySettings::default()
     })
 }
@@ -200,6 +204,13 @@ proptest! {
             stale_on_error(&first.settings, &facts, response, OriginFailure::Status(second.status), now);
             precondition(&facts, &second.request, response, now);
             range_plan(&facts, &second.request, response, length);
+            missing_for(&facts, &second.request, response, length);
+            if let PartPlan::Serve { body, content_range } =
+                part_plan(&facts, &second.request, response, length)
+            {
+                prop_assert!(body.start < body.end && body.end <= length);
+                prop_assert_eq!(body.end - body.start, content_range.len());
+            }
             not_modified_fields(response.fields());
             let target = target();
             let after = second.on(&target, |exchange| freshen(&second.settings, response, exchange, None));
@@ -277,10 +288,12 @@ proptest! {
     #[test]
     fn junk_is_refused_or_is_the_one_form(mut bytes in vec(any::<u8>(), 0..80), versioned in any::<bool>()) {
         if versioned {
-            bytes.resize(ReuseFacts::ENCODED_LEN, 0);
-            bytes[0] = 1;
+            let second = bytes.len() % 2 == 1;
+            let length = if second { ReuseFacts::LONGEST_ENCODED_LEN } else { ReuseFacts::ENCODED_LEN };
+            bytes.resize(length, 0);
+            bytes[0] = 1 + u8::from(second);
             for byte in &mut bytes[1..5] {
-                *byte %= 6;
+                *byte %= 7;
             }
         }
         if let Some(facts) = ReuseFacts::from_bytes(&bytes) {
@@ -292,6 +305,92 @@ proptest! {
         }
         if let Ok(fields) = Fields::from_wire(&bytes) {
             prop_assert_eq!(fields.as_wire(), &bytes[..]);
+        }
+    }
+
+    /// Of one representation, cut at any two places: whatever a part and its completion give is what the
+    /// whole would have given, byte for byte.
+    #[test]
+    fn parts_give_the_bytes_of_the_whole(
+        body in vec(any::<u8>(), 1..40), cuts in any::<[prop::sample::Index; 4]>(), known in any::<bool>(),
+        wanted in prop_oneof![
+            Just(String::new()),
+            (0_u64..45, 0_u64..45).prop_map(|(one, two)| format!("bytes={}-{}", one.min(two), one.max(two))),
+            (0_u64..45).prop_map(|first| format!("bytes={first}-")),
+            (0_u64..45).prop_map(|length| format!("bytes=-{length}")),
+        ],
+    ) {
+        let settings = PolicySettings { store_parts: true, ..PolicySettings::default() };
+        let mut request = Fields::new();
+        if !wanted.is_empty() {
+            request.push("Range", wanted.as_bytes()).unwrap();
+        }
+        let now = Timestamp::from_secs(1_748_779_200);
+        let complete = body.len();
+        let [one, two, three, four] = cuts.map(|cut| cut.index(complete));
+        let answer = |first: usize, last: usize| {
+            let complete = if known { complete.to_string() } else { "*".to_owned() };
+            let mut response = Fields::new();
+            for (name, value) in [
+                ("Cache-Control", "max-age=60"),
+                ("ETag", "\"a\""),
+                ("Content-Range", &format!("bytes {first}-{last}/{complete}")),
+            ] {
+                response.push(name, value.as_bytes()).unwrap();
+            }
+            Case {
+                method: Method::GET, request: request.clone(), status: StatusCode::PARTIAL_CONTENT, response,
+                times: (now, now), settings: settings.clone(),
+            }
+        };
+        let (first, last) = (one.min(two), one.max(two));
+        let stored = answer(first, last).storable().unwrap();
+        let held = &body[first..=last];
+        let facts = RequestFacts::of(&Method::GET, &request);
+        let full = {
+            let mut case = answer(0, complete - 1);
+            case.status = StatusCode::OK;
+            case.storable().unwrap()
+        };
+        let right = |range: std::ops::Range<u64>| &body[range.start as usize..range.end as usize];
+        let check = |stored: &StoredResponse, held: &[u8]| {
+            if let PartPlan::Serve { body: range, content_range } =
+                part_plan(&facts, &request, stored, held.len() as u64)
+            {
+                let served = &held[range.start as usize..range.end as usize];
+                prop_assert_eq!(served, right(content_range.first()..content_range.last() + 1));
+                let plan = range_plan(&facts, &request, &full, complete as u64);
+                let expected = content_range.first()..content_range.last() + 1;
+                prop_assert_eq!(plan, RangePlan::Single(expected));
+            }
+            Ok(())
+        };
+        check(&stored, held)?;
+        let missing = missing_for(&facts, &request, &stored, held.len() as u64);
+        if missing.is_some() {
+            prop_assert_eq!(part_plan(&facts, &request, &stored, held.len() as u64), PartPlan::Missing);
+        }
+        // Another part of it, anywhere.
+        let (from, to) = (three.min(four), three.max(four));
+        let received = &body[from..=to];
+        let combination = answer(from, to).on(&target(), |exchange| {
+            combine(&settings, &stored, held.len() as u64, exchange, None)
+        });
+        prop_assert_eq!(combination.is_some(), first <= to + 1 && from <= last + 1);
+        if let Some(combination) = combination {
+            let mut joined = Vec::new();
+            for piece in &combination.pieces {
+                let source = if piece.source == PieceSource::Stored { held } else { received };
+                joined.extend_from_slice(&source[piece.bytes.start as usize..piece.bytes.end as usize]);
+            }
+            prop_assert_eq!(&joined[..], &body[first.min(from)..=last.max(to)]);
+            prop_assert_eq!(combination.length(), joined.len() as u64);
+            prop_assert_eq!(combination.keep, Ok(()));
+            match combination.response.facts().part() {
+                Some(part) => prop_assert_eq!(part.len(), joined.len() as u64),
+                None => prop_assert_eq!(joined.len(), complete),
+            }
+            check(&combination.response, &joined)?;
         }
     }
 

@@ -124,19 +124,31 @@ enum Kind {
     NotAHost,
 }
 
+/// Metadata services of clouds whose addresses are not link-local.
+const METADATA: [IpAddr; 5] = [
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+];
+
 fn kind_of(ip: IpAddr) -> Kind {
     match ip {
+        ip if METADATA.contains(&ip) => Kind::LinkLocal,
         IpAddr::V4(v4) => kind_of_v4(v4),
         IpAddr::V6(v6) => kind_of_v6(v6),
     }
 }
 
 fn kind_of_v4(ip: Ipv4Addr) -> Kind {
-    let [a, b, ..] = ip.octets();
+    let [a, b, c, _] = ip.octets();
     match (a, b) {
         (127, _) => Kind::Loopback,
         (169, 254) => Kind::LinkLocal,
         (0, _) | (224..=255, _) => Kind::NotAHost,
+        // Protocol assignments (RFC 6890).
+        (192, 0) if c == 0 => Kind::NotAHost,
         (10, _) | (172, 16..=31) | (192, 168) | (100, 64..=127) => Kind::Private,
         _ => Kind::Public,
     }
@@ -146,16 +158,20 @@ fn kind_of_v6(ip: Ipv6Addr) -> Kind {
     let first = ip.segments().first().copied().unwrap_or_default();
     if ip.is_loopback() {
         Kind::Loopback
-    } else if ip.is_unspecified() || ip.is_multicast() {
+    } else if ip.is_unspecified() || ip.is_multicast() || is_teredo(ip) {
         Kind::NotAHost
     } else if first & 0xffc0 == 0xfe80 || first & 0xffc0 == 0xfec0 {
         Kind::LinkLocal
     } else if first & 0xfe00 == 0xfc00 {
-        // The metadata services of some clouds have an address in the unique local range.
-        if ip == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254) { Kind::LinkLocal } else { Kind::Private }
+        Kind::Private
     } else {
         Kind::Public
     }
+}
+
+/// Teredo carries IPv4 behind a relay of somebody's choice.
+fn is_teredo(ip: Ipv6Addr) -> bool {
+    matches!(ip.segments(), [0x2001, 0, ..])
 }
 
 /// The address that a packet would reach: IPv4 carried in IPv6 (mapped, compatible, NAT64, 6to4) is judged as IPv4.
@@ -176,6 +192,8 @@ pub(crate) fn canonical(ip: IpAddr) -> IpAddr {
         | (0x64, 0xff9b, 0, 0, 0, 0)
         | (0x64, 0xff9b, 1, ..) => v4(g, h),
         (0x2002, ..) => v4(b, c),
+        // ISATAP.
+        (.., 0 | 0x200, 0x5efe) => v4(g, h),
         _ => ip,
     }
 }
@@ -237,10 +255,30 @@ mod tests {
         ] {
             assert_eq!(judge(address), Err(Prohibited::Loopback), "{address}");
         }
-        for address in ["169.254.169.254", "fe80::1", "febf::1", "::ffff:169.254.169.254", "fd00:ec2::254"] {
+        for address in [
+            "169.254.169.254",
+            "fe80::1",
+            "febf::1",
+            "::ffff:169.254.169.254",
+            "fd00:ec2::254",
+            "fd20:ce::254",
+            "100.100.100.200",
+            "168.63.129.16",
+            "2001:db8::5efe:169.254.169.254",
+        ] {
             assert_eq!(judge(address), Err(Prohibited::LinkLocal), "{address}");
         }
-        for address in ["0.0.0.0", "0.1.2.3", "224.0.0.1", "255.255.255.255", "240.0.0.1", "::", "ff02::1"] {
+        for address in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "224.0.0.1",
+            "255.255.255.255",
+            "240.0.0.1",
+            "::",
+            "ff02::1",
+            "192.0.0.8",
+            "2001:0:1::1",
+        ] {
             assert_eq!(judge(address), Err(Prohibited::NotAHost), "{address}");
         }
         for address in

@@ -18,7 +18,12 @@ pub(crate) enum Content {
     /// A few bytes made here.
     Bytes(Bytes),
     /// From the store, complete or still growing.
-    Stored(BodyReader),
+    Stored {
+        /// Bytes that were read already.
+        first: Option<Bytes>,
+        /// The rest.
+        reader: BodyReader,
+    },
     /// Several ranges of a stored body (RFC 9110, 14.6).
     Parts(Parts),
     /// Straight from the next hop.
@@ -40,7 +45,10 @@ impl Content {
         match self {
             Self::Empty => Ok(None),
             Self::Bytes(bytes) => Ok(Some(std::mem::take(bytes)).filter(|bytes| !bytes.is_empty())),
-            Self::Stored(reader) => reader.next().await.map_err(ContentError::Store),
+            Self::Stored { first, reader } => match first.take() {
+                Some(first) => Ok(Some(first)),
+                None => reader.next().await.map_err(ContentError::Store),
+            },
             Self::Parts(parts) => parts.next().await.map_err(ContentError::Store),
             Self::Origin(body) => body.next().await.map_err(ContentError::Upstream),
         }

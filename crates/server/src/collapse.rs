@@ -9,9 +9,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
 use larder_policy::{CacheKey, StoredResponse};
 use larder_storage::{Filling, Stored};
 use tokio::sync::watch;
+
+use crate::error::UpstreamError;
 
 /// Marks kept; past that the expired ones go, and if none has expired, all.
 const MARKS: usize = 4096;
@@ -58,8 +61,11 @@ pub(crate) enum Progress {
     Filling(Arc<Filling>),
     /// A stored response was found to be still right.
     Freshened(Arc<Stored>),
-    /// The next hop could not be asked: whoever has a stale response may use it, the others go alone.
-    Unreachable,
+    /// The next hop could not be asked, and would not answer another either: whoever has a stale response may use it, the
+    /// others fail in the same way.
+    Unreachable(UpstreamError),
+    /// The origin answered with this error: whoever has a stale response may use it.
+    Failed(StatusCode),
     /// Nothing that others may use.
     Alone,
 }
@@ -92,7 +98,9 @@ impl Flights {
         let fits = |flight: &Flight| match &*flight.borrow() {
             Progress::Pending => true,
             Progress::Filling(filling) => usable(filling.response()),
-            Progress::Freshened(_) | Progress::Unreachable | Progress::Alone => false,
+            Progress::Freshened(_) | Progress::Unreachable(_) | Progress::Failed(_) | Progress::Alone => {
+                false
+            }
         };
         if let Some(flight) = flights.iter().find(|flight| fits(flight)) {
             let crowded = flight.receiver_count() >= self.waiters_per_key;

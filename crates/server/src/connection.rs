@@ -6,46 +6,33 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use larder_policy::{Fields, HostPort, Timestamp};
+use larder_policy::{CacheKey, ForwardReason, HostPort};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::timeout;
 
+use crate::client::{Abort, ClientContent, ClientSide, is_short};
 use crate::config::ListenerKind;
 use crate::http1::{
     self, BodyDecoder, BodyEncoder, ErrorKind, Framing, HeadLimits, ParseError, ReadError, Reader,
-    RequestHead, ResponseHead, Version, Writer,
+    RequestHead, Version, Writer,
 };
-use crate::origin::{ClientFailed, Destination, Interim, Upload};
+use crate::origin::{ClientFailed, Destination};
 use crate::pages;
 use crate::pipeline::{self, Answered};
+use crate::record::Record;
 use crate::request::{ProxyRequest, Rejection, Target};
-use crate::respond::{Answer, ClientGone, Length, Responder, send};
+use crate::respond::{Answer, send};
 use crate::server::{ListenerContext, Worker};
-use crate::transaction::{Ending, NextHop, Outcome, Transaction};
+use crate::transaction::{Ending, Outcome};
 use crate::tunnel::{self, Carried};
 
 /// After an answer that ends the connection, the client may still be sending: its bytes are dropped for this long, so that
 /// a reset does not take the answer from it.
 const LINGER: Duration = Duration::from_secs(2);
-
-/// A connection that can be ended so that the other side sees it was cut.
-pub(crate) trait Abort {
-    /// Ends this half without an orderly end: once the other half is gone too, the connection is reset.
-    fn abort(self);
-}
-
-impl Abort for OwnedWriteHalf {
-    fn abort(self) {
-        let _ = socket2::SockRef::from(self.as_ref()).set_linger(Some(Duration::ZERO));
-        // Dropped, it would end the stream in an orderly way first.
-        self.forget();
-    }
-}
 
 /// A client's connection and what it is for.
 pub(crate) struct Connection<R, W> {
@@ -102,9 +89,8 @@ where
             }
             let next = match timeout(limits.head_timeout, self.reader.request_head()).await {
                 Ok(Ok(Some(head))) => match self.request(head).await {
-                    Some(Requested::Answered(next)) => next,
-                    Some(Requested::Tunnel(tunnel)) => return self.tunnel(*tunnel).await,
-                    None => Next::Cut,
+                    Requested::Answered(next) => next,
+                    Requested::Tunnel(tunnel) => return self.tunnel(*tunnel).await,
                 },
                 Ok(
                     Ok(None)
@@ -125,31 +111,33 @@ where
         }
     }
 
-    /// One request. None: the connection is to be cut.
-    async fn request(&mut self, head: RequestHead) -> Option<Requested> {
+    /// One request.
+    async fn request(&mut self, head: RequestHead) -> Requested {
         let worker = Arc::clone(&self.worker);
         let proxy = &worker.proxy;
         let mut record = Record::new(&head, self.client, proxy.clock.now());
         let framing = match http1::request_framing(&head) {
             Ok(framing) => framing,
-            Err(error) => return Some(Requested::Answered(self.refuse(record, &rejection_of(error)).await)),
+            Err(error) => return Requested::Answered(self.refuse(record, &rejection_of(error)).await),
         };
         let version = head.version;
         // A proxy does not honour an HTTP/1.0 client's keep-alive (RFC 9112, C.2.2).
         let persists = version == Version::Http11 && http1::persists(version, &head.fields);
-        let request = match ProxyRequest::read(head, &self.listener.kind, &proxy.own.names.pseudonym) {
-            Ok(request) => request,
-            Err(rejection) => return Some(Requested::Answered(self.refuse(record, &rejection).await)),
-        };
+        let request =
+            match ProxyRequest::read(head, &self.listener.kind, &proxy.own.names.pseudonym, self.client.ip())
+            {
+                Ok(request) => request,
+                Err(rejection) => return Requested::Answered(self.refuse(record, &rejection).await),
+            };
         record.target(&request);
         let forward = matches!(self.listener.kind, ListenerKind::Forward);
         if forward && !proxy.rules.permits_client(self.client.ip()) {
             let answer = proxy.own.denied_client(self.client, record.started());
-            return Some(Requested::Answered(self.conclude(record, answer).await));
+            return Requested::Answered(self.conclude(record, answer).await);
         }
         if let Target::Tunnel(to) = &request.target {
             let to = to.clone();
-            return Some(self.open_tunnel(record, to).await);
+            return self.open_tunnel(record, to).await;
         }
 
         let received = AtomicU64::new(0);
@@ -173,51 +161,73 @@ where
         };
         responder.started = responder.writer.written();
 
-        let (mut answer, uploading) = {
+        let drain_bytes = proxy.config.limits.drain_bytes;
+        let sent = {
             let answered = match &request.target {
-                Target::Own(path) => Some(own_page(&worker, &request, path, self.listener.address).into()),
+                Target::Own(path) => Ok(own_page(&worker, &request, path, self.listener.address).into()),
                 Target::Uri(uri) | Target::Server(uri) => {
-                    let destination = match &self.listener.kind {
-                        ListenerKind::Forward => uri,
-                        ListenerKind::Reverse { origin } => origin,
+                    let (asked, key) = match &self.listener.kind {
+                        ListenerKind::Forward => (uri, CacheKey::of(uri)),
+                        ListenerKind::Reverse { origin } => (origin, CacheKey::behind(origin, uri)),
                     };
                     let destination = Destination {
-                        scheme: destination.scheme(),
-                        host: destination.host().to_owned(),
-                        port: destination.port(),
+                        scheme: asked.scheme(),
+                        host: asked.host().to_owned(),
+                        port: asked.port(),
                     };
                     let content = if framing == Framing::None { None } else { Some(&mut upload) };
-                    pipeline::answer(&worker, &request, &destination, content, &mut responder).await
+                    pipeline::answer(&worker, &request, key, destination, content, &mut responder).await
                 }
                 // Handled above.
-                Target::Tunnel(_) => None,
+                Target::Tunnel(_) => Err(ClientFailed::Gone),
             };
             match answered {
-                Some(Answered { answer, uploading }) => (answer, uploading),
-                None => {
-                    let received = received.load(Ordering::Relaxed);
-                    record.finish(&worker, None, (0, 0), received, Ending::ClientAborted);
-                    return None;
+                Ok(Answered { mut answer, uploading }) => {
+                    let arrived = received.load(Ordering::Relaxed);
+                    let awaits_word = request.expects_continue && arrived == 0;
+                    if uploading.is_some() || awaits_word || !is_short(framing, arrived, drain_bytes) {
+                        // Content may stay unread: the client is told at once that the connection ends.
+                        responder.persists = false;
+                    }
+                    let trailers = request.takes_trailers;
+                    let ending =
+                        send(&mut answer, &request.method, trailers, uploading, &mut responder).await;
+                    Ok((answer, ending))
                 }
+                Err(failed) => Err(failed),
             }
         };
-        let drain_bytes = proxy.config.limits.drain_bytes;
-        if uploading.is_none() && !is_short(framing, received.load(Ordering::Relaxed), drain_bytes) {
-            // Content may stay unread: the client is told at once that the connection ends.
-            responder.persists = false;
-        }
-        let ending =
-            send(&mut answer, &request.method, request.takes_trailers, uploading, &mut responder).await;
+        let (answer, ending) = match sent {
+            Ok(sent) => sent,
+            Err(failed) => return Requested::Answered(self.content_failed(record, failed, &received).await),
+        };
         let sent = responder.sent();
         let reusable = responder.persists && responder.encoder == BodyEncoder::Ended;
         let until_close = responder.encoder == BodyEncoder::UntilClose;
         record.finish(&worker, Some(&answer), sent, received.load(Ordering::Relaxed), ending);
-        Some(Requested::Answered(match ending {
+        Requested::Answered(match ending {
             Ending::Complete if reusable && upload.drop_rest(drain_bytes).await => Next::Continue,
             Ending::Complete => Next::Close,
             Ending::OriginAborted if until_close => Next::Reset,
             Ending::ClientAborted | Ending::OriginAborted => Next::Cut,
-        }))
+        })
+    }
+
+    /// The content of a request ended before its end, and no answer has begun.
+    async fn content_failed(&mut self, record: Record, failed: ClientFailed, received: &AtomicU64) -> Next {
+        let rejection = match failed {
+            ClientFailed::Malformed(error) => rejection_of(error),
+            ClientFailed::Slow => Rejection {
+                status: StatusCode::REQUEST_TIMEOUT,
+                reason: "the content of the request took too long".into(),
+            },
+            ClientFailed::Gone => {
+                let received = received.load(Ordering::Relaxed);
+                record.finish(&self.worker, None, (0, 0), received, Ending::ClientAborted);
+                return Next::Cut;
+            }
+        };
+        self.refuse(record, &rejection).await
     }
 
     /// A head that could be read, but is not carried out; its content is of unknown length, so that the connection ends.
@@ -239,17 +249,18 @@ where
     async fn conclude(&mut self, record: Record, mut answer: Answer) -> Next {
         let worker = Arc::clone(&self.worker);
         let started = self.writer.written();
+        let method = if record.transaction.method == "HEAD" { Method::HEAD } else { Method::GET };
         let mut responder = ClientSide {
             writer: &mut self.writer,
             encoder: BodyEncoder::None,
             version: Version::Http11,
-            head_only: record.transaction.method == "HEAD",
+            head_only: method == Method::HEAD,
             persists: false,
             pace: worker.proxy.config.limits.client_write_timeout,
             content_bytes: 0,
             started,
         };
-        let ending = send(&mut answer, &Method::GET, false, None, &mut responder).await;
+        let ending = send(&mut answer, &method, false, None, &mut responder).await;
         let sent = responder.sent();
         record.finish(&worker, Some(&answer), sent, 0, ending);
         if ending == Ending::Complete { Next::Close } else { Next::Cut }
@@ -275,8 +286,7 @@ where
                 Requested::Tunnel(Box::new(Tunnel { record, server, early_down }))
             }
             Err(error) => {
-                let mut answer =
-                    proxy.own.upstream_failure(&error, larder_policy::ForwardReason::Method, now);
+                let mut answer = proxy.own.upstream_failure(&error, ForwardReason::Method, now);
                 answer.forwarded = None;
                 Requested::Answered(self.conclude(record, answer).await)
             }
@@ -361,256 +371,6 @@ fn own_page(worker: &Worker, request: &ProxyRequest, path: &str, address: Socket
                 "larder: this is a proxy, and there is nothing at {path} of its own. Ask it for a whole URL (curl -x http://{address} URL), or see http://{address}/."
             );
             proxy.own.text(StatusCode::NOT_FOUND, Outcome::Local, now, &text)
-        }
-    }
-}
-
-/// Whether what is left of a request's content is known to be little enough to be read and dropped.
-fn is_short(framing: Framing, received: u64, bound: u64) -> bool {
-    match framing {
-        Framing::Length(length) => length.saturating_sub(received) <= bound,
-        Framing::None | Framing::Chunked | Framing::UntilClose => true,
-    }
-}
-
-/// The content of a request, read from the connection as it is asked for.
-struct ClientContent<'c, R> {
-    reader: &'c mut Reader<R>,
-    decoder: BodyDecoder,
-    /// Content bytes so far, for those who cannot ask the decoder while it is in use.
-    received: &'c AtomicU64,
-    framing: Framing,
-    expects_continue: bool,
-    pace: Duration,
-}
-
-impl<R: AsyncRead + Unpin + Send> ClientContent<'_, R> {
-    /// Reads and drops the rest. Whether the connection can be used again.
-    async fn drop_rest(mut self, bound: u64) -> bool {
-        if self.decoder.is_done() {
-            return true;
-        }
-        if self.expects_continue && self.decoder.received() == 0 {
-            return false;
-        }
-        let pace = self.pace.min(LINGER);
-        matches!(timeout(pace, self.reader.discard(&mut self.decoder, bound)).await, Ok(Ok(true)))
-    }
-}
-
-impl<R: AsyncRead + Unpin + Send> Upload for ClientContent<'_, R> {
-    fn framing(&self) -> Framing {
-        self.framing
-    }
-
-    fn expects_continue(&self) -> bool {
-        self.expects_continue
-    }
-
-    async fn next(&mut self) -> Result<Option<Bytes>, ClientFailed> {
-        match timeout(self.pace, self.reader.body(&mut self.decoder)).await {
-            Ok(Ok(data)) => {
-                self.received.store(self.decoder.received(), Ordering::Relaxed);
-                Ok(data)
-            }
-            Ok(Err(_)) | Err(_) => Err(ClientFailed),
-        }
-    }
-}
-
-/// The sending side of one exchange over HTTP/1.1.
-struct ClientSide<'c, W> {
-    writer: &'c mut Writer<W>,
-    encoder: BodyEncoder,
-    version: Version,
-    head_only: bool,
-    persists: bool,
-    pace: Duration,
-    content_bytes: u64,
-    started: u64,
-}
-
-impl<W: AsyncWrite + Unpin + Send> Interim for ClientSide<'_, W> {
-    async fn interim(&mut self, mut head: ResponseHead) {
-        // HTTP/1.0 has no interim responses (RFC 9110, 15.2).
-        if self.version == Version::Http11 {
-            larder_policy::remove_hop_by_hop(&mut head.fields);
-            self.writer.response_head(Version::Http11, head.status, &head.reason, &head.fields);
-            let _ = self.flush().await;
-        }
-    }
-}
-
-impl<W: AsyncWrite + Unpin + Send> Responder for ClientSide<'_, W> {
-    async fn head(
-        &mut self,
-        status: StatusCode,
-        reason: Option<&[u8]>,
-        fields: &mut Fields,
-        length: Length,
-    ) -> Result<(), ClientGone> {
-        let set = |fields: &mut Fields, name: &str, value: &str| {
-            fields.set(name, value.as_bytes()).map_err(|_| ClientGone)
-        };
-        let framing = match length {
-            Length::None => {
-                if status == StatusCode::NO_CONTENT {
-                    // RFC 9110, 8.6.
-                    fields.remove("content-length");
-                }
-                Framing::None
-            }
-            Length::Known(length) => {
-                // Also where it is there: several equal values become one.
-                set(fields, "Content-Length", &length.to_string())?;
-                Framing::Length(length)
-            }
-            Length::Unknown if self.head_only => Framing::None,
-            Length::Unknown if self.version == Version::Http11 => {
-                set(fields, "Transfer-Encoding", "chunked")?;
-                Framing::Chunked
-            }
-            Length::Unknown => {
-                self.persists = false;
-                Framing::UntilClose
-            }
-        };
-        if !self.persists {
-            set(fields, "Connection", "close")?;
-        }
-        self.encoder = if self.head_only { BodyEncoder::None } else { BodyEncoder::from(framing) };
-        let usual = status.canonical_reason().unwrap_or_default().as_bytes();
-        self.writer.response_head(Version::Http11, status, reason.unwrap_or(usual), fields);
-        Ok(())
-    }
-
-    async fn chunk(&mut self, data: Bytes) -> Result<(), ClientGone> {
-        let length = data.len() as u64;
-        let sent = timeout(self.pace, self.writer.chunk(&mut self.encoder, data)).await;
-        sent.map_err(|_| ClientGone)?.map_err(|_| ClientGone)?;
-        self.content_bytes += length;
-        Ok(())
-    }
-
-    async fn end(&mut self, trailers: Option<&Fields>) -> Result<(), ClientGone> {
-        self.writer.end(&mut self.encoder, trailers).map_err(|_| ClientGone)?;
-        self.flush().await
-    }
-
-    async fn flush(&mut self) -> Result<(), ClientGone> {
-        timeout(self.pace, self.writer.flush()).await.map_err(|_| ClientGone)?.map_err(|_| ClientGone)
-    }
-
-    fn sent(&self) -> (u64, u64) {
-        (self.writer.written().saturating_sub(self.started), self.content_bytes)
-    }
-}
-
-/// What the log will be told of a request, as it becomes known.
-struct Record {
-    transaction: Transaction,
-    began: Instant,
-}
-
-impl Record {
-    fn new(head: &RequestHead, client: SocketAddr, now: Timestamp) -> Self {
-        let text =
-            |name: &str| head.fields.first(name).map(|value| String::from_utf8_lossy(value).into_owned());
-        Self {
-            transaction: Transaction {
-                method: head.method.to_string(),
-                target: String::from_utf8_lossy(&head.target).into_owned(),
-                version: head.version.as_str(),
-                referer: text("referer"),
-                user_agent: text("user-agent"),
-                ..Self::blank(client, now)
-            },
-            began: Instant::now(),
-        }
-    }
-
-    fn unreadable(client: SocketAddr, now: Timestamp, status: StatusCode) -> Self {
-        let target = match status {
-            StatusCode::REQUEST_TIMEOUT => "error:request-timeout",
-            StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
-                "error:request-too-large"
-            }
-            _ => "error:invalid-request",
-        };
-        let transaction = Transaction { target: target.to_owned(), ..Self::blank(client, now) };
-        Self { transaction, began: Instant::now() }
-    }
-
-    fn blank(client: SocketAddr, started: Timestamp) -> Transaction {
-        Transaction {
-            started,
-            duration: Duration::ZERO,
-            client,
-            method: "NONE".to_owned(),
-            target: String::new(),
-            version: "HTTP/1.1",
-            status: 0,
-            bytes_sent: 0,
-            body_sent: 0,
-            body_received: 0,
-            origin_received: 0,
-            outcome: Outcome::Invalid,
-            ending: Ending::Complete,
-            forwarded: None,
-            stored: false,
-            detail: None,
-            next_hop: NextHop::None,
-            content_type: None,
-            referer: None,
-            user_agent: None,
-        }
-    }
-
-    fn started(&self) -> Timestamp {
-        self.transaction.started
-    }
-
-    /// The target by which the request is known from here on.
-    fn target(&mut self, request: &ProxyRequest) {
-        self.transaction.target = match &request.target {
-            Target::Uri(uri) | Target::Server(uri) => uri.to_string(),
-            Target::Tunnel(to) => format!("{}:{}", to.host(), to.port()),
-            Target::Own(path) => path.clone(),
-        };
-    }
-
-    /// Tells log and metrics. Without an answer, what the record holds already stands.
-    fn finish(
-        mut self,
-        worker: &Worker,
-        answer: Option<&Answer>,
-        sent: (u64, u64),
-        received: u64,
-        ending: Ending,
-    ) {
-        let transaction = &mut self.transaction;
-        transaction.duration = self.began.elapsed();
-        (transaction.bytes_sent, transaction.body_sent) = sent;
-        transaction.body_received = received;
-        transaction.ending = ending;
-        if let Some(answer) = answer {
-            transaction.status = answer.status.as_u16();
-            transaction.outcome = answer.outcome;
-            transaction.forwarded = answer.forwarded;
-            transaction.stored = answer.stored;
-            transaction.detail.clone_from(&answer.detail);
-            transaction.next_hop = answer.next_hop.clone();
-            let kind = answer.fields.first("content-type");
-            transaction.content_type = kind.map(|value| String::from_utf8_lossy(value).into_owned());
-            transaction.origin_received = match (&answer.next_hop, &answer.content) {
-                (NextHop::None, _) => 0,
-                (_, crate::body::Content::Origin(body)) => body.received(),
-                (_, _) => transaction.body_sent,
-            };
-        }
-        worker.proxy.metrics.record(transaction);
-        if let Some(log) = &worker.proxy.access_log {
-            log.log(transaction);
         }
     }
 }

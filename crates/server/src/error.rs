@@ -136,6 +136,27 @@ impl UpstreamError {
         )
     }
 
+    /// Whether another request would fare the same now: no connection, or no answer, as opposed to a conversation that broke off.
+    pub(crate) fn is_lasting(&self) -> bool {
+        match self {
+            Self::Dns { .. }
+            | Self::Refused { .. }
+            | Self::Unreachable { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::Certificate { .. }
+            | Self::Tls { .. }
+            | Self::ResponseTimeout { .. }
+            | Self::ParentRefused { .. } => true,
+            Self::Prohibited { .. }
+            | Self::Terminated { .. }
+            | Self::BodyTimeout { .. }
+            | Self::Incomplete { .. }
+            | Self::Protocol { .. }
+            | Self::HeadTooLarge { .. }
+            | Self::WriteTimeout { .. } => false,
+        }
+    }
+
     /// Whether the rules of access forbid the destination: 403, and never a stale answer instead.
     pub(crate) fn is_prohibited(&self) -> bool {
         matches!(self, Self::Prohibited { .. })

@@ -6,11 +6,10 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::StatusCode;
 use larder_policy::{
-    CacheKey, Conditions, CurrentAge, Exchange, Fields, Freshened, NotStored, OriginFailure, RequestFacts,
-    StoredResponse, TargetUri, freshen, packages, remove_hop_by_hop, stale_on_error, storability,
+    CacheKey, Conditions, Exchange, Fields, Freshened, NotStored, OriginFailure, RequestFacts,
+    StoredResponse, TargetUri, Timestamp, freshen, packages, remove_hop_by_hop, stale_on_error, storability,
 };
 use larder_storage::{BodyReader, Fill, Filling, Stored};
 use tokio::sync::mpsc;
@@ -30,8 +29,10 @@ pub(crate) struct Plan {
     pub(crate) request: Fields,
     pub(crate) facts: RequestFacts,
     pub(crate) outbound: Outbound,
-    /// The stored response to validate.
-    pub(crate) validate: Option<(Arc<Stored>, Conditions)>,
+    /// The stored response that is stale, or not to be used as it is.
+    pub(crate) stored: Option<Arc<Stored>>,
+    /// How to ask whether it still holds.
+    pub(crate) conditions: Option<Conditions>,
 }
 
 /// What the client that caused a fetch is told.
@@ -50,10 +51,10 @@ pub(crate) enum Fetched {
     Passing { head: ResponseHead, body: Box<OriginBody>, why: NotStored },
     /// The stored response is still right; `revised` is its head for this request, where that may not be stored.
     Freshened { stored: Arc<Stored>, revised: Option<Box<StoredResponse>>, hop: NextHop },
-    /// The origin failed, and the stored response may stand in for it.
-    Stale { stored: Arc<Stored>, age: CurrentAge, status: Option<StatusCode>, error: Option<UpstreamError> },
-    /// The origin failed.
-    Failed(UpstreamError),
+    /// The origin answered with an error that the stored response may hide.
+    Hidden { stored: Arc<Stored>, status: StatusCode },
+    /// The origin could not be asked; the stored response may stand in where the rules allow it.
+    Failed { stored: Option<Arc<Stored>>, error: UpstreamError },
 }
 
 struct ToClient(mpsc::Sender<Event>);
@@ -77,26 +78,26 @@ pub(crate) fn start(worker: &Arc<Worker>, plan: Plan, leading: Option<Leading>) 
     receiver
 }
 
-async fn run(worker: &Worker, plan: Plan, leading: Option<Leading>, mut client: ToClient) {
-    let begun = worker.proxy.flights.begin();
-    let mut conditions = plan.validate.as_ref().map(|(_, conditions)| conditions);
+async fn run(worker: &Worker, mut plan: Plan, leading: Option<Leading>, mut client: ToClient) {
+    let proxy = &worker.proxy;
+    let begun = proxy.flights.begin();
     loop {
         let mut outbound = plan.outbound.clone();
-        if let Some(conditions) = conditions {
+        if let Some(conditions) = &plan.conditions {
             conditions.apply(&mut outbound.fields);
         }
-        let request_time = worker.proxy.clock.now();
+        let request_time = proxy.clock.now();
         let response = match worker.origins.fetch(&outbound, &mut client).await {
             Ok(response) => response,
             Err(error) => {
-                if let Some(leading) = leading.filter(|_| !error.is_prohibited()) {
-                    leading.tell(Progress::Unreachable);
+                if let Some(leading) = leading.filter(|_| error.is_lasting()) {
+                    leading.tell(Progress::Unreachable(error.clone()));
                 }
-                return done(&client, failed(worker, &plan, error)).await;
+                return done(&client, Fetched::Failed { stored: plan.stored, error }).await;
             }
         };
         let OriginResponse { mut head, body, .. } = response;
-        let response_time = worker.proxy.clock.now();
+        let response_time = proxy.clock.now();
         let exchange = Exchange {
             facts: &plan.facts,
             target: &plan.target,
@@ -105,48 +106,40 @@ async fn run(worker: &Worker, plan: Plan, leading: Option<Leading>, mut client: 
             response: &head.fields,
             request_time,
             response_time,
-            framing_sound: body.framing() != Framing::UntilClose,
+            framing_sound: body.framing() != Framing::UntilClose || head.fields.contains("transfer-encoding"),
         };
-        let rule = if worker.proxy.config.packages { packages::recognise(&plan.target) } else { None };
-        if let (Some((stored, _)), true) = (&plan.validate, conditions.is_some()) {
-            if head.status == StatusCode::NOT_MODIFIED {
-                let hop = body.hop().clone();
-                drop(body);
-                let freshened =
-                    freshen(&worker.proxy.config.policy, stored.response(), &exchange, rule.as_ref());
-                let Some(Freshened { response, keep }) = freshened else {
-                    // It speaks of another response than the one that is stored: ask again for all of it.
-                    conditions = None;
+        let rule = if proxy.config.packages { packages::recognise(&plan.target) } else { None };
+        if let (Some(stored), Some(_), StatusCode::NOT_MODIFIED) =
+            (&plan.stored, &plan.conditions, head.status)
+        {
+            let hop = body.hop().clone();
+            drop(body);
+            match freshen(&proxy.config.policy, stored.response(), &exchange, rule.as_ref()) {
+                Some(freshened) if is_readable(stored).await => {
+                    let fetched =
+                        keep_freshened(worker, stored, freshened, begun, leading.as_ref(), hop).await;
+                    return done(&client, fetched).await;
+                }
+                // It speaks of another response than the one that is stored, or that one is gone: ask again for all of it.
+                _ => {
+                    plan.conditions = None;
                     continue;
-                };
-                if keep.is_err() || worker.proxy.flights.is_outdated(&plan.key, begun) {
-                    let (stored, revised) = (Arc::clone(stored), Some(Box::new(response)));
-                    return done(&client, Fetched::Freshened { stored, revised, hop }).await;
                 }
-                let stored = worker.proxy.store.freshen(stored, response).await;
-                if let Some(leading) = &leading {
-                    leading.tell(Progress::Freshened(Arc::clone(&stored)));
-                }
-                return done(&client, Fetched::Freshened { stored, revised: None, hop }).await;
-            }
-            let failure = OriginFailure::Status(head.status);
-            if let Some(age) = stale_on_error(
-                &worker.proxy.config.policy,
-                &plan.facts,
-                stored.response(),
-                failure,
-                response_time,
-            ) {
-                let stale = Fetched::Stale {
-                    stored: Arc::clone(stored),
-                    age,
-                    status: Some(head.status),
-                    error: None,
-                };
-                return done(&client, stale).await;
             }
         }
-        let storable = storability(&worker.proxy.config.policy, &exchange, rule.as_ref());
+        if let Some(stored) = &plan.stored {
+            let failure = OriginFailure::Status(head.status);
+            if stale_on_error(&proxy.config.policy, &plan.facts, stored.response(), failure, response_time)
+                .is_some()
+            {
+                if let Some(leading) = &leading {
+                    leading.tell(Progress::Failed(head.status));
+                }
+                return done(&client, Fetched::Hidden { stored: Arc::clone(stored), status: head.status })
+                    .await;
+            }
+        }
+        let storable = storability(&proxy.config.policy, &exchange, rule.as_ref());
         remove_hop_by_hop(&mut head.fields);
         return match storable {
             Ok(response) => {
@@ -156,13 +149,14 @@ async fn run(worker: &Worker, plan: Plan, leading: Option<Leading>, mut client: 
                     Framing::Chunked | Framing::UntilClose => None,
                 };
                 let expect = rule.and_then(|rule| rule.digest);
-                let fill = worker.proxy.store.begin(plan.key, response, length, expect);
+                let fill = proxy.store.begin(plan.key, response, length, expect);
                 store(worker, fill, head, body, begun, leading, client).await;
             }
             Err(why) => {
-                // What the origin now says in place of a stored response outdates it. An error is no such word.
-                if let Some((stored, _)) = plan.validate.as_ref().filter(|_| !head.status.is_server_error()) {
-                    worker.proxy.store.remove(stored.key()).await;
+                if let Some(stored) =
+                    plan.stored.filter(|stored| outdates(head.status, why, stored, response_time))
+                {
+                    proxy.store.remove(stored.key()).await;
                 }
                 if let Some(leading) = leading {
                     leading.cannot_share();
@@ -178,19 +172,46 @@ async fn done(client: &ToClient, fetched: Fetched) {
     let _ = client.0.send(Event::Done(Box::new(fetched))).await;
 }
 
-fn failed(worker: &Worker, plan: &Plan, error: UpstreamError) -> Fetched {
-    let stand_in = plan.validate.as_ref().filter(|_| !error.is_prohibited()).and_then(|(stored, _)| {
-        let now = worker.proxy.clock.now();
-        let policy = &worker.proxy.config.policy;
-        stale_on_error(policy, &plan.facts, stored.response(), OriginFailure::Unreachable, now)
-            .map(|age| (stored, age))
-    });
-    match stand_in {
-        Some((stored, age)) => {
-            Fetched::Stale { stored: Arc::clone(stored), age, status: None, error: Some(error) }
-        }
-        None => Fetched::Failed(error),
+/// Whether the body of a stored response is still there and what it was.
+async fn is_readable(stored: &Arc<Stored>) -> bool {
+    stored.body(0..1).next().await.is_ok()
+}
+
+async fn keep_freshened(
+    worker: &Worker,
+    stored: &Arc<Stored>,
+    freshened: Freshened,
+    begun: Begun,
+    leading: Option<&Leading>,
+    hop: NextHop,
+) -> Fetched {
+    let proxy = &worker.proxy;
+    let outdated = || proxy.flights.is_outdated(stored.key(), begun);
+    let Freshened { response, keep } = freshened;
+    if keep.is_err() || outdated() {
+        return Fetched::Freshened { stored: Arc::clone(stored), revised: Some(Box::new(response)), hop };
     }
+    let fresh = proxy.store.freshen(stored, response).await;
+    // Asked again, as it may have been invalidated while its record was written.
+    if outdated() {
+        proxy.store.remove(stored.key()).await;
+    } else if let Some(leading) = leading {
+        leading.tell(Progress::Freshened(Arc::clone(&fresh)));
+    }
+    Fetched::Freshened { stored: fresh, revised: None, hop }
+}
+
+/// Whether an answer that is not stored takes the place of the stale response all the same. An error, or an answer that
+/// only this client's credentials brought about, does not.
+fn outdates(status: StatusCode, why: NotStored, stored: &Stored, now: Timestamp) -> bool {
+    let speaks_for_all =
+        status.is_success() || status.is_redirection() || matches!(status.as_u16(), 404 | 410);
+    let about_the_request =
+        matches!(why, NotStored::Authorization | NotStored::RequestNoStore | NotStored::Partial);
+    speaks_for_all
+        && !about_the_request
+        && status != StatusCode::NOT_MODIFIED
+        && !stored.response().is_fresh(now)
 }
 
 /// Writes the body to the store, at the origin's speed, while clients read along.
@@ -200,7 +221,7 @@ async fn store(
     head: ResponseHead,
     mut body: Box<OriginBody>,
     begun: Begun,
-    leading: Option<Leading>,
+    mut leading: Option<Leading>,
     client: ToClient,
 ) {
     let _entered = worker.proxy.metrics.fills.enter();
@@ -214,31 +235,48 @@ async fn store(
     done(&client, Fetched::Storing { head, filling: Arc::clone(&filling), reader, hop }).await;
     drop(client);
     loop {
-        let chunk: Bytes = match body.next().await {
-            Ok(Some(chunk)) => chunk,
-            Ok(None) => {
-                let outdated = || worker.proxy.flights.is_outdated(filling.key(), begun);
-                if outdated() {
-                    fill.stop_storing();
+        match body.next().await {
+            Ok(Some(chunk)) => {
+                if fill.write(chunk).await.is_err() {
+                    return;
                 }
-                // Asked again, as it may have been invalidated while its record was written.
-                if fill.finish().await.is_some() && outdated() {
-                    worker.proxy.store.remove(filling.key()).await;
-                }
-                return;
             }
+            Ok(None) => return finish(worker, fill, begun).await,
             Err(error) => {
                 tracing::debug!("not stored: {error}");
                 return;
             }
-        };
-        if fill.write(chunk).await.is_err() {
-            return;
         }
         if filling.readers() == 0 && !worth_finishing(worker, &filling, body.received()) {
-            tracing::debug!("download given up: nobody reads it and too much is missing");
-            return;
+            // Nobody can join from here on; who has joined before is counted.
+            drop(leading.take());
+            if filling.readers() == 0 {
+                tracing::debug!("download given up: nobody reads it and too much is missing");
+                return;
+            }
         }
+    }
+}
+
+/// The body is whole. It is kept unless it was invalidated, or overtaken by a newer response, while it came.
+async fn finish(worker: &Worker, mut fill: Fill, begun: Begun) {
+    let proxy = &worker.proxy;
+    let filling = fill.filling();
+    let outdated = || proxy.flights.is_outdated(filling.key(), begun);
+    let overtaken = || {
+        let mine = filling.response();
+        proxy.store.cached(filling.key()).is_some_and(|variants| {
+            variants.iter().map(|stored| stored.response()).any(|other| {
+                other.request_time() > mine.request_time() && other.nominated() == mine.nominated()
+            })
+        })
+    };
+    if outdated() || overtaken() {
+        fill.stop_storing();
+    }
+    // Asked again, as it may have been invalidated while its record was written.
+    if fill.finish().await.is_some() && outdated() {
+        proxy.store.remove(filling.key()).await;
     }
 }
 

@@ -5,7 +5,9 @@
 
 mod access;
 mod access_log;
+mod answer;
 mod body;
+mod client;
 mod clock;
 mod collapse;
 pub mod config;
@@ -21,6 +23,7 @@ mod pages;
 mod pipeline;
 #[doc(hidden)]
 pub mod probe;
+mod record;
 mod request;
 mod respond;
 mod server;

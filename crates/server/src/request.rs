@@ -4,10 +4,12 @@
 //! all use that one value (RFC 9112, 3.2 and 3.3). Bodies are framed elsewhere; nothing here looks at them.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use http::{Method, StatusCode};
 use larder_policy::{Fields, HostPort, RequestFacts, Scheme, TargetUri, list_members, remove_hop_by_hop};
 
+use crate::access::canonical;
 use crate::config::ListenerKind;
 use crate::http1::{RequestHead, Version};
 
@@ -65,7 +67,12 @@ impl ProxyRequest {
     ///
     /// 400 for a target or `Host` that is missing, doubled or malformed; 405 for TRACE and for CONNECT on a reverse
     /// listener; 417 for an unknown expectation; 508 for a request that has been here before.
-    pub(crate) fn read(head: RequestHead, kind: &ListenerKind, pseudonym: &str) -> Result<Self, Rejection> {
+    pub(crate) fn read(
+        head: RequestHead,
+        kind: &ListenerKind,
+        pseudonym: &str,
+        client: IpAddr,
+    ) -> Result<Self, Rejection> {
         let RequestHead { method, target, version, mut fields } = head;
         if method == Method::TRACE {
             return Err(Rejection::new(
@@ -89,6 +96,9 @@ impl ProxyRequest {
         let takes_trailers =
             list_members(fields.all("te")).any(|member| member.eq_ignore_ascii_case(b"trailers"));
         remove_hop_by_hop(&mut fields);
+        if matches!(kind, ListenerKind::Reverse { .. }) {
+            say_who_asks(&mut fields, client);
+        }
         fields.remove("expect");
         fields.remove("content-length");
         let target = spend_forward(&method, &mut fields, target)?;
@@ -201,6 +211,39 @@ fn reverse_target(
         .map_err(|error| Rejection::bad(format!("the target is malformed: {error}")))
 }
 
+/// Fields by which applications let themselves be told another client, host, path or method than the request's own. They are no part
+/// of the key, so that from a client they would choose what others get.
+const TOLD_BY_PROXIES: [&str; 20] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-forwarded-protocol",
+    "x-forwarded-scheme",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
+    "x-forwarded-prefix",
+    "x-forwarded-path",
+    "x-original-host",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-host",
+    "x-real-ip",
+    "x-url-scheme",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+];
+
+/// A reverse proxy passes none of these on, and says itself who asks.
+fn say_who_asks(fields: &mut Fields, client: IpAddr) {
+    fields.retain(|name, _| !TOLD_BY_PROXIES.iter().any(|told| name.eq_ignore_ascii_case(told)));
+    // Printed from an address and a constant, which are field values.
+    let _ = fields.push("X-Forwarded-For", canonical(client).to_string().as_bytes());
+    let _ = fields.push("X-Forwarded-Proto", b"http");
+}
+
 /// Whether `Via` names this proxy (RFC 9110, 7.6.3).
 fn has_passed(fields: &Fields, pseudonym: &str) -> bool {
     list_members(fields.all("via")).any(|member| {
@@ -246,7 +289,7 @@ mod tests {
     fn read(kind: &ListenerKind, raw: &str) -> Result<ProxyRequest, Rejection> {
         let limits = HeadLimits { bytes: 65_536, fields: 100 };
         let (head, _) = parse_request(raw.as_bytes(), &limits).unwrap().unwrap();
-        ProxyRequest::read(head, kind, "larder-1")
+        ProxyRequest::read(head, kind, "larder-1", "192.0.2.9".parse().unwrap())
     }
 
     fn forward(raw: &str) -> Result<ProxyRequest, Rejection> {
@@ -351,6 +394,12 @@ mod tests {
         let raw = "GET /x HTTP/1.1\r\nHost: www.example\r\n\r\n";
         assert_eq!(uri(read(&plain, raw).unwrap()), "http://www.example/x");
         assert_eq!(uri(read(&tls, raw).unwrap()), "https://app.example/x");
+        let told = "GET /x HTTP/1.1\r\nHost: www.example\r\nX-Forwarded-Host: evil\r\nx-original-url: /admin\r\nX-Forwarded-For: 1.1.1.1\r\nX-Mine: 1\r\n\r\n";
+        let request = read(&plain, told).unwrap();
+        let lines: Vec<(&str, &[u8])> = request.fields.iter().skip(1).collect();
+        let expected: [(&str, &[u8]); 3] =
+            [("X-Mine", b"1"), ("X-Forwarded-For", b"192.0.2.9"), ("X-Forwarded-Proto", b"http")];
+        assert_eq!(lines, expected);
         assert_eq!(status(read(&plain, "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n")), 405);
     }
 }

@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use larder_policy::{CurrentAge, Fields, ForwardReason, HttpDate, NotStored, Timestamp};
+use larder_policy::{CurrentAge, Fields, ForwardReason, HttpDate, Timestamp};
 
 use crate::body::{Content, ContentError};
 use crate::error::UpstreamError;
@@ -62,8 +62,6 @@ pub(crate) trait Responder: Interim {
     fn end(&mut self, trailers: Option<&Fields>) -> impl Future<Output = Result<(), ClientGone>> + Send;
     /// Sends all that is queued.
     fn flush(&mut self) -> impl Future<Output = Result<(), ClientGone>> + Send;
-    /// Bytes sent so far, heads and framing included, and content bytes among them.
-    fn sent(&self) -> (u64, u64);
 }
 
 /// Sends an answer, while the rest of the request still goes up.
@@ -101,18 +99,19 @@ async fn transfer<R: Responder>(
     if *method != Method::HEAD && *length != Length::None {
         loop {
             match unhurried(content.next(), responder).await {
-                Ok(Some(data)) => {
+                Ok(Ok(Some(data))) => {
                     if responder.chunk(data).await.is_err() {
                         return Ending::ClientAborted;
                     }
                 }
-                Ok(None) => break,
-                Err(error) => {
+                Ok(Ok(None)) => break,
+                Ok(Err(error)) => {
                     report_cut(&error);
                     // What came is the client's, but nothing may look like the end.
                     let _ = responder.flush().await;
                     return Ending::OriginAborted;
                 }
+                Err(ClientGone) => return Ending::ClientAborted,
             }
         }
     }
@@ -123,19 +122,22 @@ async fn transfer<R: Responder>(
     }
 }
 
-/// The next content. Before a wait for it, what is queued is sent: a slow origin's bytes are not held back.
-async fn unhurried<T, R: Responder>(next: impl Future<Output = T>, responder: &mut R) -> T {
+/// The next content. Before a wait for it, what is queued is sent: a slow origin's bytes are not held back, and a client that has
+/// gone is noticed.
+async fn unhurried<T, R: Responder>(
+    next: impl Future<Output = T>,
+    responder: &mut R,
+) -> Result<T, ClientGone> {
     let mut next = std::pin::pin!(next);
     let ready = std::future::poll_fn(|cx| match next.as_mut().poll(cx) {
         Poll::Ready(value) => Poll::Ready(Some(value)),
         Poll::Pending => Poll::Ready(None),
     });
     if let Some(value) = ready.await {
-        return value;
+        return Ok(value);
     }
-    // A client that has gone shows at the next chunk.
-    let _ = responder.flush().await;
-    next.await
+    responder.flush().await?;
+    Ok(next.await)
 }
 
 fn report_cut(error: &ContentError) {
@@ -196,12 +198,16 @@ impl CacheStatus {
 
 /// Adds what every answer that came from elsewhere carries: `Via` and `Cache-Status`, each as a line of its own.
 pub(crate) fn sign(fields: &mut Fields, names: &Names, received: Version, status: &CacheStatus) {
-    let version = match received {
+    add(fields, "Via", &format!("{} {}", version_digits(received), names.pseudonym));
+    add(fields, "Cache-Status", &status.print(&names.name));
+}
+
+/// A version as `Via` has it.
+pub(crate) fn version_digits(version: Version) -> &'static str {
+    match version {
         Version::Http10 => "1.0",
         Version::Http11 => "1.1",
-    };
-    add(fields, "Via", &format!("{version} {}", names.pseudonym));
-    add(fields, "Cache-Status", &status.print(&names.name));
+    }
 }
 
 /// The age of a stored response, in place of whatever age it came with (RFC 9111, 5.1).
@@ -321,11 +327,6 @@ impl OwnAnswers {
         let hop = next_hop.map_or_else(String::new, |hop| format!("; next-hop=\"{hop}\""));
         add(fields, "Proxy-Status", &format!("{}; error={error}{hop}", self.names.name));
     }
-}
-
-/// The word of a reason not to store, as `Cache-Status` says it.
-pub(crate) fn not_stored_word(why: &NotStored) -> String {
-    why.to_string()
 }
 
 /// Text from peers, without the bytes that terminals and browsers act on.

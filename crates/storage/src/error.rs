@@ -14,7 +14,7 @@ use crate::digest::BlobDigest;
 pub enum OpenError {
     /// Another process owns the directory.
     #[error(
-        "{} is in use by process {}: stop that one, or choose another cache directory",
+        "{} is in use by process {}",
         dir.display(),
         pid.map_or_else(|| "(unknown)".to_owned(), |pid| pid.to_string())
     )]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use larder_policy::{CacheKey, Fields, list_members};
+use larder_policy::{CacheKey, Fields, TargetUri, list_members};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::command::Command;
@@ -28,6 +28,8 @@ enum Split {
 pub enum Filter {
     /// All variants under exactly this key.
     Url(CacheKey),
+    /// All variants of this target, whichever origin answered for it. All heads are read.
+    Target(TargetUri),
     /// Everything of this host, whatever the port and scheme. Letter case does not count.
     Host(String),
     /// Everything whose response carries this tag in `Cache-Tag` (commas), `Surrogate-Key` or `xkey` (spaces).
@@ -40,6 +42,7 @@ impl Filter {
     fn matches(&self, key: &CacheKey, fields: impl FnOnce() -> Option<Fields>) -> bool {
         match self {
             Self::Url(url) => url == key,
+            Self::Target(target) => key.target() == target,
             Self::Host(host) => key.target().host().eq_ignore_ascii_case(host),
             Self::Tag(tag) => fields().is_some_and(|fields| has_tag(&fields, tag.as_bytes())),
             Self::All => true,
@@ -72,7 +75,7 @@ pub(crate) async fn remove_where(
             wait_until_ready(shared).await;
             remove_all(shared, sender).await
         }
-        Filter::Host(_) | Filter::Tag(_) => {
+        Filter::Target(_) | Filter::Host(_) | Filter::Tag(_) => {
             wait_until_ready(shared).await;
             remove_matching(shared, sender, filter).await
         }

@@ -14,6 +14,7 @@ mod freshness;
 mod invalidation;
 mod kit;
 mod packages;
+mod parts;
 mod ranges;
 mod stale;
 mod storing;

@@ -181,23 +181,28 @@ impl Api {
     }
 
     async fn purge(&self, what: Purge) -> Result<Removed, Refusal> {
-        let filter = match what {
+        let filters = match what {
             Purge::Url(url) => {
                 let unusable = |error| Refusal::bad_request(format!("not the URL of a request: {error}"));
-                Filter::Url(CacheKey::of(&TargetUri::parse(url.as_bytes()).map_err(unusable)?))
+                let target = TargetUri::parse(url.as_bytes()).map_err(unusable)?;
+                let behind = self.services.origins.iter().map(|origin| CacheKey::behind(origin, &target));
+                std::iter::once(CacheKey::of(&target)).chain(behind).map(Filter::Url).collect()
             }
-            Purge::Host(host) => Filter::Host(host),
-            Purge::Tag(tag) => Filter::Tag(tag),
-            Purge::All(true) => Filter::All,
+            Purge::Host(host) => vec![Filter::Host(host)],
+            Purge::Tag(tag) => vec![Filter::Tag(tag)],
+            Purge::All(true) => vec![Filter::All],
             Purge::All(false) => return Err(Refusal::bad_request("`all` must be true")),
         };
-        // What is being fetched now is as old as what is removed.
-        match &filter {
-            Filter::Url(key) => self.services.flights.outdate(key),
-            _ => self.services.flights.outdate_all(),
+        let mut removed = 0;
+        for filter in filters {
+            // What is being fetched now is as old as what is removed.
+            match &filter {
+                Filter::Url(key) => self.services.flights.outdate(key),
+                _ => self.services.flights.outdate_all(),
+            }
+            let store = self.services.store.clone();
+            removed += finished(async move { store.remove_where(filter).await }).await?;
         }
-        let store = self.services.store.clone();
-        let removed = finished(async move { store.remove_where(filter).await }).await?;
         Ok(Removed { removed })
     }
 
@@ -297,7 +302,7 @@ mod tests {
         let metrics = Arc::new(Metrics::new(Timestamp::from_secs(0)));
         let flights = Arc::new(Flights::new(1, Duration::ZERO));
         let clock = Clock::manual(Timestamp::from_secs(0));
-        let api = Api::new(Services { metrics, store, clock, flights });
+        let api = Api::new(Services { metrics, store, clock, flights, origins: Vec::new() });
         let running = Arc::clone(&api.verifying).try_lock_owned().unwrap();
         let verify = || Request::post("/verify").body(Full::<Bytes>::default()).unwrap();
         assert_eq!(api.answer(&Door::Socket, verify()).await.status(), StatusCode::CONFLICT);

@@ -15,7 +15,7 @@ use super::pool::{Line, OriginConnection, Pool};
 use crate::config::Limits;
 use crate::error::UpstreamError;
 use crate::http1::{
-    self, BodyDecoder, BodyEncoder, Framing, HeadLimits, ReadError, ResponseHead, Version, Writer,
+    self, BodyDecoder, BodyEncoder, Framing, HeadLimits, ParseError, ReadError, ResponseHead, Version, Writer,
 };
 use crate::metrics::Gauge;
 use crate::transaction::NextHop;
@@ -56,9 +56,16 @@ pub(crate) trait Upload: Send {
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, ClientFailed>> + Send;
 }
 
-/// The client's content ended before its end.
+/// Why the client's content ended before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ClientFailed;
+pub(crate) enum ClientFailed {
+    /// It left.
+    Gone,
+    /// It broke the framing.
+    Malformed(ParseError),
+    /// It was silent for too long.
+    Slow,
+}
 
 /// Why an exchange gave no response.
 #[derive(Debug)]

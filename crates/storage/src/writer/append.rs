@@ -72,8 +72,13 @@ impl Writer {
                 let _ = reply.send(false);
                 continue;
             }
+            let existing = matches!(append.body, AppendBody::Existing);
             match self.place_body(&append.core, append.body) {
                 Ok(body) => self.gather(&mut group, append.core, append.front, body, len, reply),
+                // The body of a freshened response was evicted meanwhile: the disk is well, there is only nothing to keep.
+                Err(error) if existing && error.kind() == io::ErrorKind::NotFound => {
+                    let _ = reply.send(false);
+                }
                 Err(error) => {
                     self.shared.write_failed("place a body", &error);
                     let _ = reply.send(false);

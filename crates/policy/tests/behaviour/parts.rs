@@ -1,0 +1,504 @@
+//! Section 13: stored parts; what they answer, what is missing of them, and how they grow.
+
+use larder_policy::{
+    Combination, Decision, Exchange, NotStored, Part, PartPlan, PieceSource, PolicySettings, RequestFacts,
+    ReuseFacts, StoredResponse, combine, displaces, freshen, missing_for, part_plan, reuse,
+};
+
+use crate::kit::{at, decide, lines, message, method, response_message, store, target};
+
+fn settings() -> PolicySettings {
+    PolicySettings { store_parts: true, ..PolicySettings::default() }
+}
+
+fn try_part(request: &str, response: &str) -> Result<StoredResponse, NotStored> {
+    store(&settings(), request, response, None)
+}
+
+/// A part with these fields, fresh for a minute.
+fn part(range: &str, more: &str) -> StoredResponse {
+    let response = format!("206 | Cache-Control: max-age=60 | Content-Range: bytes {range}{more}");
+    try_part("GET | Range: bytes=0-", &response).unwrap()
+}
+
+fn facts(request: &str) -> (larder_policy::Fields, RequestFacts) {
+    let request = message(request);
+    let facts = RequestFacts::of(&method(&request), &request.fields);
+    (request.fields, facts)
+}
+
+fn planned(stored: &StoredResponse, request: &str, length: u64) -> String {
+    let (request, facts) = facts(request);
+    match part_plan(&facts, &request, stored, length) {
+        PartPlan::Serve { body, content_range } => {
+            assert_eq!(body.end - body.start, content_range.len());
+            let complete = content_range.complete_length().map_or("*".into(), |length| length.to_string());
+            format!(
+                "{}..{} {}-{}/{complete}",
+                body.start,
+                body.end,
+                content_range.first(),
+                content_range.last()
+            )
+        }
+        PartPlan::Missing => "missing".to_owned(),
+        PartPlan::Unsatisfiable { complete_length } => format!("unsatisfiable {complete_length}"),
+    }
+}
+
+#[test]
+fn what_206_is_stored() {
+    const MAX_AGE: &str = "Cache-Control: max-age=9";
+    for (section, request, response, expected) in [
+        ("13.2", "GET | Range: bytes=0-4", "206 | {} | Content-Range: bytes 0-4/10", Ok("206 0-4")),
+        ("13.2", "GET | Range: bytes=0-4", "206 | {} | Content-Range: bytes 0-4/*", Ok("206 0-4")),
+        ("13.2", "GET", "206 | Expires: {+9} | Content-Range: bytes 4-9/10", Ok("206 4-9")),
+        (
+            "9110 15.3.7.3",
+            "GET",
+            "206 | {} | Content-Range: bytes 0-9/10 | Content-Length: 10",
+            Ok("200 whole"),
+        ),
+        ("13.2", "GET", "206 | {} | Content-Range: bytes 0-9/10", Ok("206 0-9")),
+        ("13.2", "GET", "206 | {} | Content-Range: bytes 0-9/10 | Content-Length: 9", Ok("206 0-9")),
+        ("13.2", "GET", "206 | {}", Err(NotStored::Partial)),
+        ("13.2", "GET", "206 | {} | Content-Range: bytes 4-0/10", Err(NotStored::Partial)),
+        ("13.2", "GET", "206 | {} | Content-Range: pages 0-4/10", Err(NotStored::Partial)),
+        (
+            "9110 15.3.7.2",
+            "GET",
+            "206 | {} | Content-Type: multipart/byteranges; boundary=a",
+            Err(NotStored::Partial),
+        ),
+        (
+            "9110 15.3.7.2",
+            "GET",
+            "206 | {} | Content-Type: Multipart/Byteranges | Content-Range: bytes 0-4/10",
+            Err(NotStored::Partial),
+        ),
+        (
+            "9110 14.4",
+            "GET",
+            "206 | {} | Content-Range: bytes 0-4/10 | Content-Range: bytes 5-9/10",
+            Err(NotStored::Partial),
+        ),
+        ("13.2", "GET", "206 | Content-Range: bytes 0-4/10 | ETag: \"a\"", Err(NotStored::NoFreshness)),
+        (
+            "13.2",
+            "GET",
+            "206 | Content-Range: bytes 0-4/10 | Last-Modified: {-999}",
+            Err(NotStored::NoFreshness),
+        ),
+        ("5.1", "GET", "206 | {}, no-store | Content-Range: bytes 0-4/10", Err(NotStored::NoStore)),
+        ("5.1", "GET", "206 | {}, private | Content-Range: bytes 0-4/10", Err(NotStored::Private)),
+        (
+            "14.1",
+            "GET | Authorization: a",
+            "206 | {} | Content-Range: bytes 0-4/10",
+            Err(NotStored::Authorization),
+        ),
+        ("13.2", "POST", "206 | {} | Content-Range: bytes 0-4/10", Err(NotStored::Partial)),
+        ("13.2", "HEAD", "206 | {} | Content-Range: bytes 0-4/10", Err(NotStored::Method)),
+        ("5.6", "GET", "206 | {}, must-understand, no-store | Content-Range: bytes 0-4/10", Ok("206 0-4")),
+    ] {
+        let response = response.replace("{}", MAX_AGE);
+        let outcome = try_part(request, &response).map(|stored| {
+            let range = stored.facts().part();
+            let range = range.map_or("whole".to_owned(), |part| format!("{}-{}", part.first(), part.last()));
+            format!("{} {range}", stored.status().as_u16())
+        });
+        assert_eq!(outcome, expected.map(str::to_owned), "{section}: {request} -> {response}");
+    }
+    let off = store(&PolicySettings::default(), "GET", "206 | Content-Range: bytes 0-4/10", None);
+    assert_eq!(off, Err(NotStored::Partial));
+}
+
+/// 9110 15.3.7.3: a 206 that holds all is kept as the 200 that it is.
+#[test]
+fn a_whole_206_loses_its_range() {
+    let response = "206 | Cache-Control: max-age=9 | Content-Range: bytes 0-9/10 | Content-Length: 10 | X: y";
+    let stored = try_part("GET | Range: bytes=0-", response).unwrap();
+    assert_eq!(lines(stored.fields(), "content-range"), "-");
+    assert_eq!(
+        (lines(stored.fields(), "content-length"), lines(stored.fields(), "x")),
+        ("10".into(), "y".into())
+    );
+    assert_eq!(decide(&[stored], "GET", at(0)), "hit 0");
+}
+
+#[test]
+fn a_part_answers_what_it_holds() {
+    for (stored, length, range, expected) in [
+        // The very same, and less of it.
+        ("4-9/10", 6, "4-9", "0..6 4-9/10"),
+        ("4-9/10", 6, "6-8", "2..5 6-8/10"),
+        ("4-9/10", 6, "4-4", "0..1 4-4/10"),
+        ("4-9/10", 6, "6-", "2..6 6-9/10"),
+        ("4-9/10", 6, "-5", "1..6 5-9/10"),
+        ("4-9/10", 6, "-6", "0..6 4-9/10"),
+        ("4-9/10", 6, "-1", "5..6 9-9/10"),
+        ("4-9/10", 6, "6-99", "2..6 6-9/10"),
+        // More than it holds.
+        ("4-9/10", 6, "3-9", "missing"),
+        ("4-9/10", 6, "0-", "missing"),
+        ("4-9/10", 6, "-7", "missing"),
+        ("4-9/10", 6, "-99", "missing"),
+        ("4-6/10", 3, "4-7", "missing"),
+        ("4-6/10", 3, "4-", "missing"),
+        ("4-6/10", 3, "-2", "missing"),
+        ("4-6/10", 3, "5-6", "1..3 5-6/10"),
+        // What nobody holds.
+        ("4-9/10", 6, "10-", "unsatisfiable 10"),
+        ("4-9/10", 6, "10-12", "unsatisfiable 10"),
+        ("4-9/10", 6, "-0", "unsatisfiable 10"),
+        // An unknown length.
+        ("4-9/*", 6, "5-8", "1..5 5-8/*"),
+        ("4-9/*", 6, "5-", "missing"),
+        ("4-9/*", 6, "-2", "missing"),
+        ("4-9/*", 6, "-0", "missing"),
+        ("4-9/*", 6, "99-", "missing"),
+        // A body shorter than announced ends where the representation does, if the part reaches that.
+        ("4-9/10", 5, "-5", "0..5 4-8/10"),
+        ("4-9/10", 5, "-1", "4..5 8-8/10"),
+        ("4-9/10", 5, "6-", "2..5 6-8/10"),
+        ("4-9/10", 5, "6-8", "2..5 6-8/10"),
+        ("4-9/10", 5, "6-9", "2..5 6-8/10"),
+        ("4-9/10", 5, "9-", "missing"),
+        ("4-9/10", 0, "4-", "missing"),
+        ("0-4/10", 3, "0-2", "0..3 0-2/10"),
+        ("0-4/10", 3, "0-3", "missing"),
+        // A body longer than announced is cut.
+        ("0-4/10", 9, "0-6", "missing"),
+        ("4-9/10", 99, "4-", "0..6 4-9/10"),
+        // A part that is all of it.
+        ("0-9/10", 10, "-99", "0..10 0-9/10"),
+        ("0-9/10", 10, "0-", "0..10 0-9/10"),
+    ] {
+        let request = format!("GET | Range: bytes={range}");
+        assert_eq!(planned(&part(stored, ""), &request, length), expected, "13.2: {range} of {stored}");
+    }
+}
+
+#[test]
+fn a_part_answers_one_range_of_a_get_and_nothing_else() {
+    let stored = part("0-9/20", " | ETag: \"a\"");
+    for (section, request, expected) in [
+        ("13.2", "GET | Range: bytes=1-2", "1..3 1-2/20"),
+        ("13.2", "GET", "missing"),
+        ("9110 14.2", "HEAD | Range: bytes=1-2", "missing"),
+        ("9110 14.2", "GET | Range: bytes=1-2,4-5", "missing"),
+        ("9110 14.2", "GET | Range: bytes=2-1", "missing"),
+        ("9110 14.2", "GET | Range: pages=1-2", "missing"),
+        ("9110 14.2", "GET | Range: bytes=1-2 | Range: bytes=1-2", "missing"),
+        ("9110 13.1.5", "GET | Range: bytes=1-2 | If-Range: \"a\"", "1..3 1-2/20"),
+        ("9110 13.1.5", "GET | Range: bytes=1-2 | If-Range: \"b\"", "missing"),
+        ("9110 13.1.5", "GET | Range: bytes=1-2 | If-Range: W/\"a\"", "missing"),
+    ] {
+        assert_eq!(planned(&stored, request, 10), expected, "{section}: {request}");
+    }
+    let whole = crate::kit::stored("200 | Cache-Control: max-age=9");
+    assert_eq!(planned(&whole, "GET | Range: bytes=1-2", 10), "missing");
+}
+
+#[test]
+fn reuse_of_a_part() {
+    let stored = [part("4-9/20", " | ETag: \"a\"")];
+    for (section, seconds, request, expected) in [
+        ("13.2", 3, "GET | Range: bytes=5-6", "hit 3"),
+        ("13.2", 3, "GET | Range: bytes=20-", "hit 3"),
+        ("13.2", 3, "GET", "forward partial"),
+        ("13.2", 3, "HEAD", "forward partial"),
+        ("13.2", 3, "GET | Range: bytes=0-6", "forward partial"),
+        ("13.2", 3, "GET | Range: bytes=5-6 | If-Range: \"b\"", "forward partial"),
+        ("13.2", 60, "GET | Range: bytes=5-6", "validate stale"),
+        ("15", 3, "GET | Range: bytes=5-6 | Cache-Control: no-cache", "validate request"),
+        ("15", 3, "GET | Cache-Control: only-if-cached", "504"),
+        ("15", 3, "GET | Range: bytes=5-6 | Cache-Control: only-if-cached", "hit 3"),
+    ] {
+        assert_eq!(decide(&stored, request, at(seconds * 1000)), expected, "{section}: {request}");
+    }
+}
+
+#[test]
+fn the_part_that_may_be_completed_is_named() {
+    let (request, facts) = facts("GET");
+    let stored = [part("0-4/10", " | Date: {-9}"), part("5-9/10", "")];
+    let selected = reuse(&facts, &request, &stored, at(0));
+    assert_eq!(selected.index, Some(1));
+    assert!(matches!(selected.decision, Decision::Forward { .. }));
+}
+
+/// RFC 9111, 4: the most recent of those that suit, and of two of one time the complete one.
+#[test]
+fn a_fresh_complete_response_goes_before_a_part() {
+    let whole = |date: &str, age: &str| {
+        let response = format!("200 | Cache-Control: max-age={age} | ETag: \"a\" | Date: {date}");
+        store(&settings(), "GET", &response, None).unwrap()
+    };
+    let piece = |date: &str| part("0-9/20", &format!(" | Date: {date}"));
+    let (request, facts) = facts("GET | Range: bytes=1-2");
+    let full = message("GET").fields;
+    let chosen = |stored: [StoredResponse; 2], seconds: i64| {
+        let index = reuse(&facts, &request, &stored, at(seconds * 1000)).index.unwrap();
+        let all = reuse(&RequestFacts::of(&http::Method::GET, &full), &full, &stored, at(seconds * 1000));
+        assert_eq!(all.index, Some(0), "only the whole answers for the whole");
+        if index == 0 { "whole" } else { "part" }
+    };
+    assert_eq!(chosen([whole("{+0}", "60"), piece("{+0}")], 0), "whole");
+    assert_eq!(chosen([whole("{+0}", "60"), piece("{-5}")], 0), "whole");
+    assert_eq!(chosen([whole("{-5}", "60"), piece("{+0}")], 0), "part");
+    assert_eq!(chosen([whole("{-5}", "5"), piece("{-9}")], 0), "part", "the whole is stale");
+    assert_eq!(chosen([whole("{-5}", "5"), piece("{+0}")], 99), "whole", "both are stale");
+}
+
+#[test]
+fn what_to_ask_for_to_complete_a_part() {
+    const TAG: &str = " | ETag: \"a\"";
+    for (section, stored, more, request, expected) in [
+        ("13.3", "0-4/10", TAG, "GET", "bytes=5- if \"a\""),
+        ("13.3", "0-4/*", TAG, "GET", "bytes=5- if \"a\""),
+        ("13.3", "0-4/10", "", "GET", "bytes=5- if -"),
+        ("9110 13.1.5", "0-4/10", " | ETag: W/\"a\"", "GET", "bytes=5- if -"),
+        ("9110 13.1.5", "0-4/10", " | ETag: W/\"a\" | Last-Modified: {-60}", "GET", "bytes=5- if -"),
+        (
+            "9110 13.1.5",
+            "0-4/10",
+            " | Last-Modified: {-60}",
+            "GET",
+            "bytes=5- if Sun, 01 Jun 2025 11:59:00 GMT",
+        ),
+        ("9110 8.8.2.2", "0-4/10", " | Last-Modified: {+0}", "GET", "bytes=5- if -"),
+        ("13.3", "4-9/10", TAG, "GET", "bytes=0-3 if \"a\""),
+        ("13.3", "4-6/10", TAG, "GET", "-"),
+        ("13.3", "4-9/*", TAG, "GET", "-"),
+        ("13.3", "4-6/10", TAG, "GET | Range: bytes=5-8", "bytes=7-8 if \"a\""),
+        ("13.3", "4-6/10", TAG, "GET | Range: bytes=7-8", "bytes=7-8 if \"a\""),
+        ("13.3", "4-6/10", TAG, "GET | Range: bytes=8-9", "-"),
+        ("13.3", "4-6/10", TAG, "GET | Range: bytes=5-", "bytes=7- if \"a\""),
+        ("13.3", "4-6/10", TAG, "GET | Range: bytes=2-5", "bytes=2-3 if \"a\""),
+        ("13.3", "4-6/10", TAG, "GET | Range: bytes=2-3", "bytes=2-3 if \"a\""),
+        ("13.3", "4-6/10", TAG, "GET | Range: bytes=1-2", "-"),
+        ("13.3", "4-6/10", TAG, "GET | Range: bytes=2-8", "-"),
+        ("13.3", "4-6/10", TAG, "GET | Range: bytes=-5", "bytes=7- if \"a\""),
+        ("13.3", "4-6/*", TAG, "GET | Range: bytes=-5", "-"),
+        ("13.3", "4-9/10", TAG, "GET | Range: bytes=-8", "bytes=2-3 if \"a\""),
+        ("13.3", "4-6/10", TAG, "GET | Range: bytes=5-6", "-"),
+        ("13.3", "0-9/10", TAG, "GET", "-"),
+        ("13.3", "0-4/10", TAG, "HEAD", "-"),
+        ("13.3", "0-4/10", TAG, "GET | Range: bytes=1-2,6-7", "-"),
+        ("13.3", "0-4/10", TAG, "GET | Range: bytes=3-7 | If-Range: \"b\"", "-"),
+        ("13.3", "0-4/10", TAG, "GET | If-None-Match: \"b\"", "-"),
+        ("15", "0-4/10", TAG, "GET | Cache-Control: no-store", "-"),
+    ] {
+        let stored = part(stored, more);
+        let (request, facts) = facts(request);
+        let length = stored.facts().part().unwrap().len();
+        let missing = missing_for(&facts, &request, &stored, length);
+        let outcome = missing.as_ref().map_or("-".to_owned(), |missing| {
+            let condition = missing.if_range.as_deref().map_or("-".into(), String::from_utf8_lossy);
+            format!("{} if {condition}", missing.range)
+        });
+        assert_eq!(outcome, expected, "{section}: {request:?} with {more}");
+        assert_eq!(missing_for(&facts, &request, &stored, length - 1), None, "a short body is no base");
+        if let Some(missing) = missing {
+            let mut asked = request.clone();
+            missing.apply(&mut asked);
+            assert_eq!(lines(&asked, "range"), missing.range);
+            assert_eq!(asked.contains("if-range"), missing.if_range.is_some());
+        }
+    }
+}
+
+/// What comes of a stored part and a response to a GET for what is missing.
+fn combined(stored: &StoredResponse, response: &str) -> Option<Combination> {
+    let request = message("GET");
+    let response = response_message(response);
+    let target = target();
+    let length = stored.facts().part().unwrap().len();
+    combine(
+        &settings(),
+        stored,
+        length,
+        &Exchange {
+            facts: &RequestFacts::of(&method(&request), &request.fields),
+            target: &target,
+            request: &request.fields,
+            status: response.first.parse().unwrap(),
+            response: &response.fields,
+            request_time: at(5000),
+            response_time: at(5000),
+            framing_sound: true,
+        },
+        None,
+    )
+}
+
+/// As `STATUS LENGTH CONTENT-RANGE: pieces`.
+fn told(combination: Option<Combination>) -> String {
+    let Some(combination) = combination else { return "-".to_owned() };
+    let pieces: Vec<_> = combination
+        .pieces
+        .iter()
+        .map(|piece| {
+            let from = if piece.source == PieceSource::Stored { "stored" } else { "received" };
+            format!("{from} {}..{}", piece.bytes.start, piece.bytes.end)
+        })
+        .collect();
+    let response = &combination.response;
+    let length = lines(response.fields(), "content-length");
+    assert_eq!(length, combination.length().to_string());
+    format!(
+        "{} {length} {}: {}",
+        response.status().as_u16(),
+        lines(response.fields(), "content-range"),
+        pieces.join(", ")
+    )
+}
+
+#[test]
+fn parts_that_touch_become_one() {
+    for (stored, received, expected) in [
+        ("0-4/10", "5-9/10", "200 10 -: stored 0..5, received 0..5"),
+        ("5-9/10", "0-4/10", "200 10 -: received 0..5, stored 0..5"),
+        ("0-4/*", "5-9/10", "200 10 -: stored 0..5, received 0..5"),
+        ("0-4/10", "5-9/*", "200 10 -: stored 0..5, received 0..5"),
+        ("0-4/*", "5-9/*", "206 10 bytes 0-9/*: stored 0..5, received 0..5"),
+        ("0-4/20", "5-9/20", "206 10 bytes 0-9/20: stored 0..5, received 0..5"),
+        ("0-4/20", "3-9/20", "206 10 bytes 0-9/20: stored 0..5, received 2..7"),
+        ("4-9/20", "2-5/20", "206 8 bytes 2-9/20: received 0..2, stored 0..6"),
+        ("0-9/20", "3-5/20", "206 10 bytes 0-9/20: stored 0..10"),
+        ("3-5/20", "0-9/20", "206 10 bytes 0-9/20: received 0..10"),
+        ("3-5/10", "0-9/10", "200 10 -: received 0..10"),
+        ("3-5/20", "3-5/20", "206 3 bytes 3-5/20: received 0..3"),
+        ("0-4/20", "6-9/20", "-"),
+        ("6-9/20", "0-4/20", "-"),
+        ("0-4/10", "5-9/11", "-"),
+    ] {
+        let stored = part(stored, " | ETag: \"a\"");
+        let response = format!("206 | ETag: \"a\" | Content-Range: bytes {received}");
+        assert_eq!(told(combined(&stored, &response)), expected, "9110 15.3.7.3: {stored:?} and {received}");
+    }
+}
+
+#[test]
+fn only_a_strong_validator_joins_parts() {
+    for (section, stored, received, joins) in [
+        ("15.3.7.3", "ETag: \"a\"", "ETag: \"a\"", true),
+        ("8.8.3.2", "ETag: \"a\"", "ETag: \"b\"", false),
+        ("8.8.3.2", "ETag: W/\"a\"", "ETag: W/\"a\"", false),
+        ("8.8.3.2", "ETag: W/\"a\"", "ETag: \"a\"", false),
+        ("8.8.3.2", "ETag: a", "ETag: a", false),
+        ("15.3.7.3", "X: y", "X: y", false),
+        ("15.3.7.3", "ETag: \"a\"", "X: y", false),
+        ("15.3.7.3", "X: y", "ETag: \"a\"", false),
+        ("8.8.2.2", "Last-Modified: {-60}", "Last-Modified: {-60}", true),
+        ("8.8.2.2", "Last-Modified: {-60}", "Last-Modified: {-59}", false),
+        ("8.8.2.2", "Last-Modified: {+0}", "Last-Modified: {+0} | Date: {+5}", false),
+        ("8.8.2.2", "Last-Modified: {-9} | Date: {-9}", "Last-Modified: {-9}", false),
+        ("8.8.2.2", "Last-Modified: {-9}", "Last-Modified: {-9} | Date: {-9}", false),
+        ("15.3.7.3", "ETag: \"a\" | Last-Modified: {-60}", "ETag: \"b\" | Last-Modified: {-60}", false),
+        ("15.3.7.3", "ETag: \"a\" | Last-Modified: {-60}", "Last-Modified: {-60}", false),
+    ] {
+        let old = part("0-4/10", &format!(" | {stored}"));
+        let response = format!("206 | Content-Range: bytes 5-9/10 | {received}");
+        assert_eq!(combined(&old, &response).is_some(), joins, "9110 {section}: {stored} and {received}");
+    }
+}
+
+#[test]
+fn what_is_no_sound_206_is_not_combined() {
+    let stored = part("0-4/10", " | ETag: \"a\"");
+    for response in [
+        "200 | ETag: \"a\" | Content-Range: bytes 5-9/10",
+        "206 | ETag: \"a\"",
+        "206 | ETag: \"a\" | Content-Range: bytes 5-9/10 | Content-Length: 4",
+        "206 | ETag: \"a\" | Content-Range: bytes 5-9/10 | Content-Type: multipart/byteranges",
+    ] {
+        assert_eq!(combined(&stored, response), None, "{response}");
+    }
+    let vary = part("0-4/10", " | ETag: \"a\" | Vary: Range");
+    assert_eq!(combined(&vary, "206 | ETag: \"a\" | Content-Range: bytes 5-9/10"), None, "9111 4.1");
+}
+
+/// RFC 9111, 3.4 and 3.2: newer fields replace older ones, the rest stays.
+#[test]
+fn the_fields_of_a_combination() {
+    let stored = part("0-4/10", " | ETag: \"a\" | X: old | Y: old | Content-Length: 5 | Age: 7");
+    let response = "206 | ETag: \"a\" | Content-Range: bytes 5-9/10 | Content-Length: 5 | X: new | Date: {+5} | \
+                    Cache-Control: max-age=100 | Connection: x-hop | X-Hop: 1";
+    let Combination { response, keep, .. } = combined(&stored, response).unwrap();
+    assert_eq!(keep, Ok(()));
+    for (name, value) in [
+        ("x", "new"),
+        ("y", "old"),
+        ("content-length", "10"),
+        ("content-range", "-"),
+        ("cache-control", "max-age=100"),
+        ("date", "Sun, 01 Jun 2025 12:00:05 GMT"),
+        ("x-hop", "-"),
+        ("age", "-"),
+    ] {
+        assert_eq!(lines(response.fields(), name), value, "{name}");
+    }
+    assert_eq!(response.facts().part(), None);
+    assert_eq!(decide(&[response], "GET", at(104_000)), "hit 99");
+}
+
+#[test]
+fn a_combination_that_may_not_be_stored_says_so() {
+    let stored = part("0-4/10", " | ETag: \"a\"");
+    let response = "206 | ETag: \"a\" | Content-Range: bytes 5-9/10 | Cache-Control: no-store";
+    assert_eq!(combined(&stored, response).unwrap().keep, Err(NotStored::NoStore));
+}
+
+/// 9.2: a 304 leaves a part what it is.
+#[test]
+fn a_part_is_freshened() {
+    let stored = part("0-4/10", " | ETag: \"a\"");
+    let request = message("GET | Range: bytes=1-2");
+    let response = response_message("304 | ETag: \"a\" | Content-Range: bytes 0-9/10 | Date: {+70}");
+    let target = target();
+    let exchange = Exchange {
+        facts: &RequestFacts::of(&method(&request), &request.fields),
+        target: &target,
+        request: &request.fields,
+        status: crate::kit::status(304),
+        response: &response.fields,
+        request_time: at(70_000),
+        response_time: at(70_000),
+        framing_sound: true,
+    };
+    let after = freshen(&settings(), &stored, &exchange, None).unwrap().response;
+    assert_eq!((after.status().as_u16(), after.facts().part()), (206, stored.facts().part()));
+    assert_eq!(lines(after.fields(), "content-range"), "bytes 0-4/10");
+    assert_eq!(decide(&[after], "GET | Range: bytes=1-2", at(71_000)), "hit 1");
+}
+
+#[test]
+fn a_part_does_not_displace_the_whole_it_belongs_to() {
+    let whole = |more: &str| {
+        store(&settings(), "GET", &format!("200 | Cache-Control: max-age=9 | {more}"), None).unwrap()
+    };
+    let piece = |more: &str| part("0-4/10", &format!(" | {more}"));
+    assert!(displaces(&whole("X: y"), &piece("X: y")));
+    assert!(displaces(&whole("X: y"), &whole("X: y")));
+    assert!(displaces(&piece("X: y"), &piece("X: y")));
+    assert!(!displaces(&piece("X: y"), &whole("X: y")));
+    assert!(!displaces(&piece("ETag: \"a\""), &whole("ETag: W/\"a\"")));
+    assert!(displaces(&piece("ETag: \"b\""), &whole("ETag: \"a\"")));
+    assert!(displaces(&piece("Last-Modified: {-5}"), &whole("Last-Modified: {-9}")));
+}
+
+#[test]
+fn the_first_version_of_the_facts_is_still_read() {
+    let plain = *crate::kit::stored("200 | Cache-Control: max-age=9 | ETag: \"a\"").facts();
+    let bytes = plain.to_bytes();
+    assert_eq!((bytes.len(), bytes[0]), (ReuseFacts::ENCODED_LEN, 1));
+    let facts = *part("4-9/10", "").facts();
+    let bytes = facts.to_bytes();
+    assert_eq!((bytes.len(), bytes[0]), (ReuseFacts::LONGEST_ENCODED_LEN, 2));
+    assert_eq!(ReuseFacts::from_bytes(&bytes).unwrap().part(), Part::new(4, 9, Some(10)));
+    for length in 0..bytes.len() {
+        assert_eq!(ReuseFacts::from_bytes(&bytes[..length]), None);
+    }
+}

@@ -1,0 +1,123 @@
+//! What is known of a request as it is answered, for the access log and the metrics.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use larder_policy::Timestamp;
+
+use crate::body::Content;
+use crate::http1::RequestHead;
+use crate::request::{ProxyRequest, Target};
+use crate::respond::Answer;
+use crate::server::Worker;
+use crate::transaction::{Ending, NextHop, Outcome, Transaction};
+
+/// What the log will be told of a request, as it becomes known.
+pub(crate) struct Record {
+    pub(crate) transaction: Transaction,
+    began: Instant,
+}
+
+impl Record {
+    pub(crate) fn new(head: &RequestHead, client: SocketAddr, now: Timestamp) -> Self {
+        let text =
+            |name: &str| head.fields.first(name).map(|value| String::from_utf8_lossy(value).into_owned());
+        Self {
+            transaction: Transaction {
+                method: head.method.to_string(),
+                target: String::from_utf8_lossy(&head.target).into_owned(),
+                version: head.version.as_str(),
+                referer: text("referer"),
+                user_agent: text("user-agent"),
+                ..Self::blank(client, now)
+            },
+            began: Instant::now(),
+        }
+    }
+
+    pub(crate) fn unreadable(client: SocketAddr, now: Timestamp, status: StatusCode) -> Self {
+        let target = match status {
+            StatusCode::REQUEST_TIMEOUT => "error:request-timeout",
+            StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+                "error:request-too-large"
+            }
+            _ => "error:invalid-request",
+        };
+        let transaction = Transaction { target: target.to_owned(), ..Self::blank(client, now) };
+        Self { transaction, began: Instant::now() }
+    }
+
+    fn blank(client: SocketAddr, started: Timestamp) -> Transaction {
+        Transaction {
+            started,
+            duration: Duration::ZERO,
+            client,
+            method: "NONE".to_owned(),
+            target: String::new(),
+            version: "HTTP/1.1",
+            status: 0,
+            bytes_sent: 0,
+            body_sent: 0,
+            body_received: 0,
+            origin_received: 0,
+            outcome: Outcome::Invalid,
+            ending: Ending::Complete,
+            forwarded: None,
+            stored: false,
+            detail: None,
+            next_hop: NextHop::None,
+            content_type: None,
+            referer: None,
+            user_agent: None,
+        }
+    }
+
+    pub(crate) fn started(&self) -> Timestamp {
+        self.transaction.started
+    }
+
+    /// The target by which the request is known from here on.
+    pub(crate) fn target(&mut self, request: &ProxyRequest) {
+        self.transaction.target = match &request.target {
+            Target::Uri(uri) | Target::Server(uri) => uri.to_string(),
+            Target::Tunnel(to) => format!("{}:{}", to.host(), to.port()),
+            Target::Own(path) => path.clone(),
+        };
+    }
+
+    /// Tells log and metrics. Without an answer, what the record holds already stands.
+    pub(crate) fn finish(
+        mut self,
+        worker: &Worker,
+        answer: Option<&Answer>,
+        sent: (u64, u64),
+        received: u64,
+        ending: Ending,
+    ) {
+        let transaction = &mut self.transaction;
+        transaction.duration = self.began.elapsed();
+        (transaction.bytes_sent, transaction.body_sent) = sent;
+        transaction.body_received = received;
+        transaction.ending = ending;
+        if let Some(answer) = answer {
+            transaction.status = answer.status.as_u16();
+            transaction.outcome = answer.outcome;
+            transaction.forwarded = answer.forwarded;
+            transaction.stored = answer.stored;
+            transaction.detail.clone_from(&answer.detail);
+            transaction.next_hop = answer.next_hop.clone();
+            let kind = answer.fields.first("content-type");
+            transaction.content_type = kind.map(|value| String::from_utf8_lossy(value).into_owned());
+            transaction.origin_received = match (&answer.next_hop, &answer.content) {
+                (NextHop::None, _) => 0,
+                (_, Content::Origin(body)) => body.received(),
+                (_, _) => transaction.body_sent,
+            };
+        }
+        worker.proxy.metrics.record(transaction);
+        if let Some(log) = &worker.proxy.access_log {
+            log.log(transaction);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Sections 6 and 7: what may be stored (RFC 9111, 3), heuristic freshness (4.2.2), and which fields (3.1).
+
+use std::io::Write;
+use std::net::TcpListener;
+
+use super::bench::{Bench, lines, stories};
+use super::story;
+use crate::support::{After, Origin, Proxy};
+
+#[test]
+fn any_final_status_is_used_while_fresh_and_not_longer() {
+    let mut table = String::new();
+    for status in [200, 203, 204, 299, 301, 302, 303, 307, 308, 400, 404, 410, 499, 500, 502, 503, 504, 599] {
+        table.push_str(&format!("6.1 {status} | Cache-Control: max-age=10 => +9 hit 9 | status {status}\n"));
+        table.push_str(&format!("6.1 {status} | Expires: {{+10}} => +9 hit 9 | status {status}\n"));
+        table.push_str(&format!("6.1 {status} | Cache-Control: max-age=10 => +10 fetched\n"));
+    }
+    Bench::start().tell(&story::lines(&table));
+}
+
+#[test]
+fn heuristic_freshness_is_a_tenth_for_the_statuses_that_allow_it() {
+    let mut table = String::new();
+    for status in [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501] {
+        table.push_str(&format!("6.2 {status} | Last-Modified: {{-1000}} => +99 hit 99 | status {status}\n"));
+        table.push_str(&format!("6.2 {status} | Content-Type: a/b => fetched\n"));
+    }
+    for status in [201, 202, 302, 307, 403, 499, 502, 503, 504, 599] {
+        table.push_str(&format!("6.3 {status} | Last-Modified: {{-1000}} => fetched\n"));
+        table.push_str(&format!(
+            "6.2 {status} | Last-Modified: {{-1000}} | Cache-Control: public => +99 hit 99\n"
+        ));
+    }
+    Bench::start().tell(&story::lines(&table));
+    lines(
+        r#"
+6.2 Last-Modified: {-1000} => +100 validated
+6.2 Last-Modified: {-5} => +0.4 hit 0
+6.2 Last-Modified: {-5} => +0.5 validated
+6.2 Last-Modified: {-1000} | Date: {-500} => validated
+6.2 Last-Modified: {+5} => validated
+6.2 Last-Modified: nonsense => fetched
+"#,
+    );
+}
+
+#[test]
+fn a_204_hit_is_empty_and_says_nothing_of_length() {
+    lines(
+        r#"
+6.6 204 | Cache-Control: max-age=10 => hit | !Content-Length | !Transfer-Encoding
+6.6 204 | Cache-Control: max-age=10 | Content-Length: 0 | X: 1 => hit | !Content-Length | X: 1
+"#,
+    );
+}
+
+#[test]
+fn all_end_to_end_fields_are_stored_and_replayed() {
+    stories(
+        r#"
+7.1 as received
+    GET
+        <- 200 | Cache-Control: max-age=10 | X-Custom: 1, 2 | Content-Encoding: x-none | Content-MD5: abc | Content-Location: /b
+    GET
+        == hit | X-Custom: 1, 2 | Content-Encoding: x-none | Content-MD5: abc | Content-Location: /b
+7.1 a range on a 200 means nothing, and stays
+    GET
+        <- 200 | Cache-Control: max-age=10 | Content-Range: bytes 0-1/2 | Content-Type: a/b;c=d | ETag: "e" | Expires: junk
+    GET
+        == hit | Content-Range: bytes 0-1/2 | Content-Type: a/b;c=d | ETag: "e" | Expires: junk | Content-Length: 8
+7.1 security, state and cookies
+    GET
+        <- 200 | Cache-Control: max-age=10 | Content-Security-Policy: x | Clear-Site-Data: "cache" | Public-Key-Pins: p
+    GET
+        == hit | Content-Security-Policy: x | Clear-Site-Data: "cache" | Public-Key-Pins: p
+7.1 line by line
+    GET
+        <- 200 | Cache-Control: max-age=10,  foo | Set-Cookie: a=b | Set-Cookie2: c=d | X-Two: 1 | set-cookie: e=f | x-two: 2
+    GET
+        == hit | Cache-Control: max-age=10,  foo | Set-Cookie: a=b / e=f | Set-Cookie2: c=d | X-Two: 1 / 2
+"#,
+    );
+}
+
+#[test]
+fn fields_of_the_connection_are_neither_stored_nor_in_the_way() {
+    stories(
+        r#"
+7.2 what Connection names
+    GET
+        <- 200 | Cache-Control: max-age=10 | Connection: X-Hop, x-other | X-Hop: 1 | X-Other: 2 | X-End: 3
+        == !X-Hop | !X-Other | X-End: 3
+    GET
+        == hit | !X-Hop | !X-Other | X-End: 3
+7.2 the known ones
+    GET
+        <- 200 | Cache-Control: max-age=10 | Keep-Alive: timeout=5 | Proxy-Connection: x | Proxy-Authenticate: Basic | Proxy-Authentication-Info: x
+        == !Keep-Alive | !Proxy-Connection | !Proxy-Authenticate | !Proxy-Authentication-Info
+    GET
+        == hit | !Keep-Alive | !Proxy-Connection | !Proxy-Authenticate | !Proxy-Authentication-Info
+7.2 some that only requests have
+    GET
+        <- 200 | Cache-Control: max-age=10 | Proxy-Authorization: x | TE: gzip | Upgrade: h2c
+        == !Proxy-Authorization | !TE | !Upgrade
+    GET
+        == hit | !Proxy-Authorization | !TE | !Upgrade
+7.2 nonsense in them
+    GET
+        <- 200 | Cache-Control: max-age=10 | Connection: ,;=@ "x | Keep-Alive: ??? | TE: ,,; | Upgrade: ??? | X-End: 3
+    GET
+        == hit | X-End: 3
+7.2 nor may Connection take away what frames and dates
+    GET
+        <- 200 | Connection: content-length, cache-control | Cache-Control: no-store
+        == Content-Length: 8
+    GET
+        <- 200
+"#,
+    );
+}
+
+/// 7.3: a lone coding that is not known is relayed as it is, up to the end of the connection.
+#[test]
+fn an_unknown_transfer_coding_is_relayed_up_to_the_end() {
+    let origin = Origin::start(|_, reply| {
+        reply.raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: x-own\r\nContent-Type: a/b\r\n\r\ncoded content");
+        After::Close
+    });
+    let proxy = Proxy::start();
+    let answer = proxy.get(&origin.url("/"));
+    assert_eq!((answer.status, answer.text().as_str(), answer.complete), (200, "coded content", true));
+    assert_eq!(answer.field("content-type"), Some("a/b"));
+    let received = origin.received();
+    assert_eq!(received.len(), 1);
+}
+
+/// 7.3: after a reset it is cut, and not stored.
+#[test]
+fn an_unknown_transfer_coding_that_is_cut_is_not_stored() {
+    let origin = Origin::start(|request, reply| {
+        reply.raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: x-own\r\nCache-Control: max-age=60\r\n\r\npart");
+        if request.target == "/reset" { After::Reset } else { After::Close }
+    });
+    let proxy = Proxy::start();
+    for _ in 0..2 {
+        let mut client = proxy.connect();
+        client.request("GET", &origin.url("/reset"), &[]);
+        let _ = client.rest();
+    }
+    assert_eq!(origin.count(), 2, "fetched anew");
+}
+
+/// 7.3: the connection of such a response is not used again.
+#[test]
+fn a_connection_with_an_unknown_coding_is_not_used_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = std::thread::spawn(move || {
+        for round in 0..2 {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut reader = std::io::BufReader::new(stream.try_clone().unwrap());
+            crate::support::message::Head::read(&mut reader).unwrap().unwrap();
+            let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: x-own\r\nCache-Control: no-store\r\n\r\n";
+            stream.write_all(format!("{head}round {round}").as_bytes()).unwrap();
+        }
+    });
+    let proxy = Proxy::with(|config, _| config.workers = 1);
+    let mut client = proxy.connect();
+    for round in 0..2 {
+        assert_eq!(client.get(&format!("http://{address}/"), &[]).text(), format!("round {round}"));
+    }
+    connections.join().unwrap();
+}
