@@ -160,9 +160,10 @@ fn policy(table: Section<'_>, draft: &mut Draft) {
     let PolicySettings {
         heuristic_percent,
         heuristic_max,
-        targeted_fields,
+        targeted_fields: _,
         serve_stale_on_error,
         store_parts: _,
+        overrides: _,
     } = &mut draft.policy;
     if let Some(given) = table.integer("heuristic_percent", 0..=100) {
         *heuristic_percent = u32::try_from(given.value).unwrap_or(100);
@@ -174,7 +175,7 @@ fn policy(table: Section<'_>, draft: &mut Draft) {
         values::field_name(in_quotes(value, "a field name", "CDN-Cache-Control")?)
     });
     if let Some(given) = fields {
-        *targeted_fields = given.value.into_iter().map(|field| field.value).collect();
+        draft.targeted_fields = Some(given.value.into_iter().map(|field| field.value).collect());
     }
     if let Some(given) = table.duration("serve_stale_on_error", 0) {
         *serve_stale_on_error = Some(given.value);

@@ -132,6 +132,7 @@ pub(crate) struct Draft {
     pub(crate) unfinished_max: Option<Given<ByteSize>>,
     pub(crate) variants_per_key: Option<Given<u64>>,
     pub(crate) private_destinations: Option<bool>,
+    pub(crate) targeted_fields: Option<Vec<String>>,
     pub(crate) packages: Option<bool>,
     pub(crate) limits: Limits,
     pub(crate) connections_per_client: Option<Place>,

@@ -35,7 +35,7 @@ pub(super) fn settle(draft: Draft, machine: &Machine, report: &mut Report) -> Op
     check_ca_files(&draft, machine, report);
     check_limits(&draft, report);
 
-    let Draft { shared, name, private_destinations, packages, limits, policy, .. } = draft;
+    let Draft { shared, name, private_destinations, packages, limits, policy, targeted_fields, .. } = draft;
     let access = Access::default();
     let base = Config::default();
     let log_format = shared.log_format.map(|given| given.value).unwrap_or_default();
@@ -58,6 +58,7 @@ pub(super) fn settle(draft: Draft, machine: &Machine, report: &mut Report) -> Op
             parent: shared.parent.map(|given| given.value),
         },
         policy,
+        targeted_fields,
         packages: packages.unwrap_or(base.packages),
         access_log,
         admin: shared.admin.map(|given| Admin { address: given.value, token }),

@@ -174,7 +174,8 @@ fn assemble(
     fields.set("Content-Length", union.len().to_string().as_bytes()).ok()?;
 
     let freshness = Freshness::of(settings, status, &fields, exchange.response_time);
-    let mut keep = permitted(exchange.facts, &freshness, status);
+    let applied = settings.overrides.for_response(exchange.target, &fields);
+    let mut keep = permitted(exchange.facts, &freshness, status, applied);
     let nominated = if update.contains("vary") {
         Nominated::of(exchange.request, &fields).unwrap_or_else(|| {
             keep = keep.and(Err(NotStored::VaryStar));
@@ -192,6 +193,7 @@ fn assemble(
         response_time: exchange.response_time,
         rule: rule.map(|rule| rule.id),
         part,
+        applied,
     }
     .assemble();
     keep = keep.and_then(|()| shareable(&response, &freshness));

@@ -18,6 +18,7 @@ mod fields;
 mod freshness;
 mod invalidation;
 mod key;
+mod overrides;
 pub mod packages;
 mod parts;
 mod precondition;
@@ -42,6 +43,10 @@ pub use fields::{Fields, InvalidField, list_members, remove_hop_by_hop};
 pub use freshness::{FreshnessLifetime, FreshnessSource};
 pub use invalidation::invalidates;
 pub use key::CacheKey;
+pub use overrides::{
+    Action, ContentTypePattern, Danger, HostPattern, IgnoreQuery, InvalidOverride, Override, OverrideWarning,
+    Overrides, ParameterPattern, PathPattern,
+};
 pub use parts::{Part, PartPlan, RangeRequest, displaces, missing_for, part_plan};
 pub use precondition::{Precondition, not_modified_fields, precondition};
 pub use range::{RangePlan, range_plan};

@@ -222,12 +222,14 @@ fn decide(facts: &RequestFacts, stored: &StoredResponse, now: Timestamp) -> Deci
     if stored_facts.no_cache {
         return validate(facts, stored, ForwardReason::Stale);
     }
-    if directives.no_cache {
+    if directives.no_cache && !stored_facts.ignore_reload {
         return validate(facts, stored, ForwardReason::Request);
     }
     // What cannot change is as good as new: only no-cache asks the origin about it.
     let settled = stored_facts.source == FreshnessSource::Package;
-    if !settled && is_too_old(directives.max_age, age) {
+    let ignored =
+        stored_facts.ignore_reload && directives.max_age == Directive::Value(DeltaSeconds::default());
+    if !settled && !ignored && is_too_old(directives.max_age, age) {
         return validate(facts, stored, ForwardReason::Request);
     }
     let lifetime = stored_facts.lifetime.as_millis();
@@ -308,7 +310,7 @@ pub fn stale_on_error(
     let stored_facts = stored.facts();
     let fresh = stored.is_fresh(now);
     if needs_origin(facts).is_some()
-        || facts.directives.no_cache
+        || facts.directives.no_cache && !stored_facts.ignore_reload
         || stored_facts.no_cache
         || stored_facts.never_stale && !fresh
         // A part never answers for the whole.

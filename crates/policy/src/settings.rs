@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::overrides::Overrides;
+
 /// Choices that HTTP leaves to a cache.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PolicySettings {
@@ -19,6 +21,8 @@ pub struct PolicySettings {
     /// Whether a 206 is stored as a part (RFC 9111, 3.3). Whoever turns it on serves what is stored through
     /// [`part_plan`](crate::part_plan). Default: no.
     pub store_parts: bool,
+    /// What the operator sets beyond or against the origin's word. Default: nothing.
+    pub overrides: Overrides,
 }
 
 impl Default for PolicySettings {
@@ -29,6 +33,7 @@ impl Default for PolicySettings {
             targeted_fields: Vec::new(),
             serve_stale_on_error: None,
             store_parts: false,
+            overrides: Overrides::default(),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::cache_control::Restriction;
 use crate::facts::ReuseFacts;
 use crate::fields::Fields;
 use crate::freshness::{Freshness, FreshnessSource, is_heuristically_cacheable};
+use crate::overrides::{Action, Override};
 use crate::packages::Rule;
 use crate::parts::Part;
 use crate::request::{MethodClass, RequestFacts};
@@ -74,6 +75,8 @@ pub enum NotStored {
     SetCookie,
     /// Neither fresh nor able to be validated.
     NoFreshness,
+    /// An operator's override says so.
+    Override,
 }
 
 impl NotStored {
@@ -93,6 +96,7 @@ impl NotStored {
             Self::VaryStar => "vary-star",
             Self::SetCookie => "set-cookie",
             Self::NoFreshness => "no-freshness",
+            Self::Override => "override",
         }
     }
 }
@@ -106,7 +110,8 @@ impl fmt::Display for NotStored {
 /// Decides whether the response of an exchange may be stored, and makes what is to be stored of it.
 ///
 /// `rule` is the package rule that recognised the target, if any: it makes a complete 200 fresh for ever,
-/// unless the response forbids to store or to reuse it.
+/// unless the response forbids to store or to reuse it. Of the settings' overrides the first that matches the
+/// target and the response applies; [`ReuseFacts::is_overridden`] says that one did.
 ///
 /// # Errors
 /// The reason, when it may not.
@@ -137,7 +142,8 @@ pub fn storability(
         return Err(NotStored::Framing);
     }
     let freshness = Freshness::of(settings, status, fields, exchange.response_time);
-    permitted(request, &freshness, status)?;
+    let applied = settings.overrides.for_response(exchange.target, fields);
+    permitted(request, &freshness, status, applied)?;
     if request.method == MethodClass::Post && !answers_later_gets(exchange, &freshness) {
         return Err(NotStored::Method);
     }
@@ -151,6 +157,7 @@ pub fn storability(
         response_time: exchange.response_time,
         rule: rule.filter(|_| request.method == MethodClass::Get).map(|rule| rule.id),
         part,
+        applied,
     }
     .assemble();
     shareable(&stored, &freshness)?;
@@ -189,13 +196,19 @@ fn what_a_206_is(
     }
 }
 
-/// What the directives of both sides permit (RFC 9111, 3 and 3.5).
+/// What the directives of both sides permit (RFC 9111, 3 and 3.5), less what an override ignores in so many
+/// words.
 pub(crate) fn permitted(
     request: &RequestFacts,
     freshness: &Freshness,
     status: StatusCode,
+    applied: Option<&Override>,
 ) -> Result<(), NotStored> {
     let directives = &freshness.directives;
+    let action = applied.map_or(&Action::NONE, |applied| &applied.action);
+    if action.never_store {
+        return Err(NotStored::Override);
+    }
     if request.directives.no_store {
         return Err(NotStored::RequestNoStore);
     }
@@ -204,14 +217,14 @@ pub(crate) fn permitted(
         if !is_understood(status) {
             return Err(NotStored::MustUnderstand);
         }
-    } else if directives.no_store {
+    } else if directives.no_store && !action.ignore_no_store {
         return Err(NotStored::NoStore);
     }
-    if directives.private == Restriction::Whole {
+    if directives.private == Restriction::Whole && !action.ignore_private {
         return Err(NotStored::Private);
     }
     let shared = directives.public || directives.must_revalidate || directives.s_maxage.value().is_some();
-    if request.authorized && !shared {
+    if request.authorized && !shared && !action.ignore_authorization {
         return Err(NotStored::Authorization);
     }
     Ok(())

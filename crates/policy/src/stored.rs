@@ -14,6 +14,7 @@ use crate::cache_control::Restriction;
 use crate::facts::ReuseFacts;
 use crate::fields::{Fields, remove_hop_by_hop};
 use crate::freshness::{Freshness, FreshnessLifetime, FreshnessSource};
+use crate::overrides::{Action, Override};
 use crate::packages::RuleId;
 use crate::parts::Part;
 use crate::time::{HttpDate, Timestamp};
@@ -137,39 +138,46 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) rule: Option<RuleId>,
     /// Which bytes of the representation the body holds, if not all.
     pub(crate) part: Option<Part>,
+    /// The override that applies.
+    pub(crate) applied: Option<&'a Override>,
 }
 
 impl Ingredients<'_> {
     pub(crate) fn assemble(self) -> StoredResponse {
         let Freshness { directives, date, last_modified, .. } = self.freshness;
         let initial_age = corrected_initial_age(self.fields, *date, self.request_time, self.response_time);
-        let no_cache = directives.no_cache == Restriction::Whole;
+        let action = self.action();
+        let no_cache = directives.no_cache == Restriction::Whole && !action.ignore_no_cache;
         // A package rule never weakens no-cache.
         let rule = self.rule.filter(|_| self.status == StatusCode::OK && !no_cache);
-        let (source, lifetime) = match rule {
+        let lifetime = match rule {
             Some(_) => (FreshnessSource::Package, FreshnessLifetime::FOR_EVER),
             None => (self.freshness.source, self.freshness.lifetime),
         };
+        let (source, lifetime) = action.lifetime(self.status, lifetime);
         let facts = ReuseFacts {
             lifetime,
             source,
             initial_age,
             date: date.unwrap_or(self.response_time),
             last_modified: *last_modified,
-            stale_while_revalidate: directives.stale_while_revalidate.value(),
-            stale_if_error: directives.stale_if_error.value(),
+            stale_while_revalidate: action
+                .stale_while_revalidate
+                .or(directives.stale_while_revalidate.value()),
+            stale_if_error: action.stale_if_error.or(directives.stale_if_error.value()),
             rule,
             no_cache,
-            never_stale: directives.must_revalidate
-                || directives.proxy_revalidate
-                || directives.s_maxage.is_present(),
+            never_stale: !action.ignore_must_revalidate
+                && (directives.must_revalidate
+                    || directives.proxy_revalidate
+                    || directives.s_maxage.is_present()),
             has_etag: self.fields.first("etag").and_then(EntityTag::new).is_some(),
             immutable: directives.immutable,
             targeted: self.freshness.targeted,
             success: self.status.is_success(),
             part: self.part,
-            overridden: false,
-            ignore_reload: false,
+            overridden: self.applied.is_some(),
+            ignore_reload: action.ignore_client_reload,
         };
         let fields = self.stored_fields(rule);
         StoredResponse::from_parts(StoredParts {
@@ -180,6 +188,10 @@ impl Ingredients<'_> {
             response_time: self.response_time,
             facts,
         })
+    }
+
+    fn action(&self) -> &Action {
+        self.applied.map_or(&Action::NONE, |applied| &applied.action)
     }
 
     fn stored_fields(&self, rule: Option<RuleId>) -> Fields {
@@ -196,7 +208,7 @@ impl Ingredients<'_> {
             // belongs to the client that fetched it.
             !(is("age")
                 || is("content-length") && self.status == StatusCode::NO_CONTENT
-                || is("set-cookie") && rule.is_some()
+                || is("set-cookie") && (rule.is_some() || self.action().drop_set_cookie)
                 || restricted(name, &directives.no_cache)
                 || restricted(name, &directives.private))
         });

@@ -112,7 +112,8 @@ pub fn freshen(
     let merged = merge(stored.fields(), &update);
     let freshness = Freshness::of(settings, stored.status(), &merged, exchange.response_time);
 
-    let mut keep = permitted(exchange.facts, &freshness, stored.status());
+    let applied = settings.overrides.for_response(exchange.target, &merged);
+    let mut keep = permitted(exchange.facts, &freshness, stored.status(), applied);
     let nominated = if update.contains("vary") {
         Nominated::of(exchange.request, &merged).unwrap_or_else(|| {
             keep = keep.and(Err(NotStored::VaryStar));
@@ -130,6 +131,7 @@ pub fn freshen(
         response_time: exchange.response_time,
         rule: rule.map(|rule| rule.id),
         part: stored.facts().part,
+        applied,
     }
     .assemble();
     keep = keep.and_then(|()| shareable(&response, &freshness));

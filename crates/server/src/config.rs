@@ -24,8 +24,11 @@ pub struct Config {
     pub limits: Limits,
     /// How connections to the next hop are made.
     pub upstream: Upstream,
-    /// The readings of the caching rules.
+    /// The readings of the caching rules. Its targeted fields are set for each listener, from `targeted_fields`.
     pub policy: PolicySettings,
+    /// Targeted cache control fields that all listeners obey (RFC 9213). Default: reverse listeners obey
+    /// `CDN-Cache-Control`, forward listeners none.
+    pub targeted_fields: Option<Vec<String>>,
     /// Whether the built-in package rules apply. Default: yes.
     pub packages: bool,
     /// The access log. Default: none.
@@ -50,12 +53,24 @@ impl Default for Config {
             limits: Limits::default(),
             upstream: Upstream::default(),
             policy: PolicySettings::default(),
+            targeted_fields: None,
             packages: true,
             access_log: None,
             admin: None,
             control_socket: None,
             name: "larder".to_owned(),
         }
+    }
+}
+
+impl Config {
+    /// The readings of the caching rules on a listener of this kind.
+    pub(crate) fn policy_of(&self, kind: &ListenerKind) -> PolicySettings {
+        let targeted_fields = self.targeted_fields.clone().unwrap_or_else(|| match kind {
+            ListenerKind::Forward => Vec::new(),
+            ListenerKind::Reverse { .. } => vec!["CDN-Cache-Control".to_owned()],
+        });
+        PolicySettings { targeted_fields, ..self.policy.clone() }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::http1::{
 };
 use crate::origin::{ClientFailed, Destination};
 use crate::pages;
-use crate::pipeline::{self, Answered};
+use crate::pipeline::{self, Answered, Place};
 use crate::record::Record;
 use crate::request::{ProxyRequest, Rejection, Target};
 use crate::respond::{Answer, send};
@@ -176,7 +176,8 @@ where
                         port: asked.port(),
                     };
                     let content = if framing == Framing::None { None } else { Some(&mut upload) };
-                    pipeline::answer(&worker, &request, key, destination, content, &mut responder).await
+                    let place = Place { key, destination, policy: Arc::clone(&self.listener.policy) };
+                    pipeline::answer(&worker, &request, place, content, &mut responder).await
                 }
                 // Handled above.
                 Target::Tunnel(_) => Err(ClientFailed::Gone),

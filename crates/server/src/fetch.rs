@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use larder_policy::{
-    CacheKey, Conditions, Exchange, Fields, Freshened, NotStored, OriginFailure, RequestFacts,
-    StoredResponse, TargetUri, Timestamp, freshen, packages, remove_hop_by_hop, stale_on_error, storability,
+    CacheKey, Conditions, Exchange, Fields, Freshened, NotStored, OriginFailure, PolicySettings,
+    RequestFacts, StoredResponse, TargetUri, Timestamp, freshen, packages, remove_hop_by_hop, stale_on_error,
+    storability,
 };
 use larder_storage::{BodyReader, Fill, Filling, Stored};
 use tokio::sync::mpsc;
@@ -24,6 +25,7 @@ use crate::transaction::NextHop;
 /// What is to be fetched, and for whom.
 pub(crate) struct Plan {
     pub(crate) key: CacheKey,
+    pub(crate) policy: Arc<PolicySettings>,
     pub(crate) target: TargetUri,
     /// The client's end-to-end fields.
     pub(crate) request: Fields,
@@ -114,7 +116,7 @@ async fn run(worker: &Worker, mut plan: Plan, leading: Option<Leading>, mut clie
         {
             let hop = body.hop().clone();
             drop(body);
-            match freshen(&proxy.config.policy, stored.response(), &exchange, rule.as_ref()) {
+            match freshen(&plan.policy, stored.response(), &exchange, rule.as_ref()) {
                 Some(freshened) if is_readable(stored).await => {
                     let fetched =
                         keep_freshened(worker, stored, freshened, begun, leading.as_ref(), hop).await;
@@ -129,8 +131,7 @@ async fn run(worker: &Worker, mut plan: Plan, leading: Option<Leading>, mut clie
         }
         if let Some(stored) = &plan.stored {
             let failure = OriginFailure::Status(head.status);
-            if stale_on_error(&proxy.config.policy, &plan.facts, stored.response(), failure, response_time)
-                .is_some()
+            if stale_on_error(&plan.policy, &plan.facts, stored.response(), failure, response_time).is_some()
             {
                 if let Some(leading) = &leading {
                     leading.tell(Progress::Failed(head.status));
@@ -139,17 +140,12 @@ async fn run(worker: &Worker, mut plan: Plan, leading: Option<Leading>, mut clie
                     .await;
             }
         }
-        let storable = storability(&proxy.config.policy, &exchange, rule.as_ref());
+        let storable = storability(&plan.policy, &exchange, rule.as_ref());
         remove_hop_by_hop(&mut head.fields);
         return match storable {
             Ok(response) => {
-                let length = match body.framing() {
-                    Framing::Length(length) => Some(length),
-                    Framing::None => Some(0),
-                    Framing::Chunked | Framing::UntilClose => None,
-                };
                 let expect = rule.and_then(|rule| rule.digest);
-                let fill = proxy.store.begin(plan.key, response, length, expect);
+                let fill = proxy.store.begin(plan.key, response, content_length(&body), expect);
                 store(worker, fill, head, body, begun, leading, client).await;
             }
             Err(why) => {
@@ -164,6 +160,36 @@ async fn run(worker: &Worker, mut plan: Plan, leading: Option<Leading>, mut clie
                 done(&client, Fetched::Passing { head, body, why }).await;
             }
         };
+    }
+}
+
+/// Keeps the answer to a request that was not made for the store but answers later ones (RFC 9110, 9.3.3), and gives it to
+/// its client from there.
+pub(crate) fn keep(
+    worker: &Arc<Worker>,
+    key: CacheKey,
+    response: StoredResponse,
+    head: ResponseHead,
+    body: Box<OriginBody>,
+) -> mpsc::Receiver<Event> {
+    let (events, receiver) = mpsc::channel(1);
+    let task = worker.tasks.guard();
+    let worker = Arc::clone(worker);
+    let begun = worker.proxy.flights.begin();
+    tokio::spawn(async move {
+        let _task = task;
+        let fill = worker.proxy.store.begin(key, response, content_length(&body), None);
+        store(&worker, fill, head, body, begun, None, ToClient(events)).await;
+    });
+    receiver
+}
+
+/// What the framing says of the length of the content.
+fn content_length(body: &OriginBody) -> Option<u64> {
+    match body.framing() {
+        Framing::Length(length) => Some(length),
+        Framing::None => Some(0),
+        Framing::Chunked | Framing::UntilClose => None,
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::access::canonical;
-use crate::config::{Limits, Listener};
+use crate::config::{Config, Limits};
 use crate::connection::Connection;
 use crate::error::StartError;
 use crate::origin::Pool;
@@ -40,14 +40,19 @@ impl Bound {
 }
 
 /// Binds all listeners, or none.
-pub(crate) fn bind(listeners: &[Listener]) -> Result<Vec<Bound>, StartError> {
-    listeners
+pub(crate) fn bind(config: &Config) -> Result<Vec<Bound>, StartError> {
+    config
+        .listeners
         .iter()
         .map(|listener| {
             let failed = |source| StartError::Listen { address: listener.address, source };
             let socket = listen(listener.address).map_err(failed)?;
             let address = socket.local_addr().map_err(failed)?;
-            Ok(Bound { socket, context: Arc::new(ListenerContext { kind: listener.kind.clone(), address }) })
+            let policy = Arc::new(config.policy_of(&listener.kind));
+            Ok(Bound {
+                socket,
+                context: Arc::new(ListenerContext { kind: listener.kind.clone(), address, policy }),
+            })
         })
         .collect()
 }
@@ -231,8 +236,8 @@ mod tests {
     fn a_busy_port_is_an_error_that_names_it() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let listener = Listener { address, kind: crate::config::ListenerKind::Forward };
-        let error = bind(&[listener]).map(|_| ()).unwrap_err();
+        let listener = crate::config::Listener { address, kind: crate::config::ListenerKind::Forward };
+        let error = bind(&Config { listeners: vec![listener], ..Config::default() }).map(|_| ()).unwrap_err();
         assert_eq!(error.to_string(), format!("cannot listen on {address}"));
     }
 }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use larder_policy::{
-    CacheKey, Conditions, CurrentAge, Decision, ForwardReason, Freshened, OriginFailure, RequestFacts,
-    Selected, StaleReason, StoredResponse, TargetUri, freshen, invalidates, packages, reuse, stale_on_error,
+    CacheKey, Conditions, CurrentAge, Decision, Exchange, ForwardReason, Freshened, OriginFailure,
+    PolicySettings, RequestFacts, Selected, StaleReason, StoredResponse, TargetUri, Timestamp, freshen,
+    invalidates, packages, reuse, stale_on_error, storability,
 };
 use larder_storage::{Stored, Tier, Variants};
 use tokio::sync::watch;
@@ -19,9 +20,10 @@ use crate::answer::{Answering, Source, Told};
 use crate::collapse::{Leading, Progress, Role};
 use crate::error::UpstreamError;
 use crate::fetch::{self, Event, Fetched, Plan};
-use crate::http1::ResponseHead;
+use crate::http1::{Framing, ResponseHead};
 use crate::origin::{
-    ClientFailed, Destination, ExchangeError, Interim, OriginBody, Outbound, Upload, Uploading,
+    ClientFailed, Destination, ExchangeError, Interim, OriginBody, OriginResponse, Outbound, Upload,
+    Uploading,
 };
 use crate::request::{ProxyRequest, Rejection, Target};
 use crate::respond::{Answer, CacheStatus, add, version_digits};
@@ -45,7 +47,14 @@ impl From<Answer> for Answered<'_> {
     }
 }
 
-/// Answers a request for a resource of an origin, kept under `key`.
+/// Where a request leads, what its answer is kept under, and by which readings of the rules.
+pub(crate) struct Place {
+    pub(crate) key: CacheKey,
+    pub(crate) destination: Destination,
+    pub(crate) policy: Arc<PolicySettings>,
+}
+
+/// Answers a request for a resource of an origin.
 ///
 /// # Errors
 ///
@@ -53,12 +62,12 @@ impl From<Answer> for Answered<'_> {
 pub(crate) async fn answer<'a, U: Upload>(
     worker: &Arc<Worker>,
     request: &ProxyRequest,
-    key: CacheKey,
-    destination: Destination,
+    place: Place,
     upload: Option<&'a mut U>,
     interim: &mut impl Interim,
 ) -> Result<Answered<'a>, ClientFailed> {
     let proxy = &worker.proxy;
+    let Place { key, destination, policy } = place;
     let (uri, path) = match &request.target {
         Target::Uri(uri) => (uri, uri.path_and_query()),
         Target::Server(uri) => (uri, "*"),
@@ -74,7 +83,7 @@ pub(crate) async fn answer<'a, U: Upload>(
     let via = format!("{} {}", version_digits(request.version), proxy.own.names.pseudonym);
     add(&mut fields, "Via", &via);
     let outbound = Outbound { destination, method: request.method.clone(), path: path.to_owned(), fields };
-    let ask = Ask { worker, request, uri, key, outbound, answering: Answering { proxy, request } };
+    let ask = Ask { worker, request, uri, key, policy, outbound, answering: Answering { proxy, request } };
     match upload {
         Some(upload) => ask.exchange(upload, interim).await,
         None if matches!(request.method, Method::GET) => Ok(ask.get(interim).await.into()),
@@ -89,6 +98,7 @@ struct Ask<'r> {
     request: &'r ProxyRequest,
     uri: &'r TargetUri,
     key: CacheKey,
+    policy: Arc<PolicySettings>,
     outbound: Outbound,
     answering: Answering<'r>,
 }
@@ -224,6 +234,7 @@ impl Ask<'_> {
     fn plan(&self, need: Need) -> Plan {
         Plan {
             key: self.key.clone(),
+            policy: Arc::clone(&self.policy),
             target: self.uri.clone(),
             request: self.request.fields.clone(),
             facts: self.request.facts,
@@ -340,13 +351,12 @@ impl Ask<'_> {
         let (begun, request_time) = (proxy.flights.begin(), proxy.clock.now());
         match self.worker.origins.fetch(&self.outbound, interim).await {
             Ok(response) => {
-                let mut head = response.head;
+                let head = response.head;
                 if let Some(stored) = about.filter(|_| !proxy.flights.is_outdated(&self.key, begun)) {
                     self.freshen_by_head(stored, &head, request_time).await;
                 }
-                larder_policy::remove_hop_by_hop(&mut head.fields);
                 self.forget_changed(&head).await;
-                self.relay_passed(head, response.body, why)
+                self.keep_or_relay(head, response.body, why, request_time).await
             }
             Err(error) => match self.stand_in(about, &error).await {
                 Some(answer) => answer,
@@ -369,7 +379,7 @@ impl Ask<'_> {
     ) -> Option<Answer> {
         let proxy = &self.worker.proxy;
         let (facts, now) = (&self.request.facts, proxy.clock.now());
-        let age = stale_on_error(&proxy.config.policy, facts, stored.response(), failure, now)?;
+        let age = stale_on_error(&self.policy, facts, stored.response(), failure, now)?;
         let forward_status = match failure {
             OriginFailure::Unreachable => None,
             OriginFailure::Status(status) => Some(status),
@@ -385,28 +395,14 @@ impl Ask<'_> {
     }
 
     /// Only a 200 speaks of the representation as a whole; a 304 would speak of the client's conditions, not of ours.
-    async fn freshen_by_head(
-        &self,
-        stored: &Arc<Stored>,
-        head: &ResponseHead,
-        request_time: larder_policy::Timestamp,
-    ) {
+    async fn freshen_by_head(&self, stored: &Arc<Stored>, head: &ResponseHead, request_time: Timestamp) {
         let proxy = &self.worker.proxy;
         if head.status != StatusCode::OK || !is_shareable(&self.request.facts) {
             return;
         }
-        let exchange = larder_policy::Exchange {
-            facts: &self.request.facts,
-            target: self.uri,
-            request: &self.request.fields,
-            status: head.status,
-            response: &head.fields,
-            request_time,
-            response_time: proxy.clock.now(),
-            framing_sound: true,
-        };
+        let exchange = self.exchange_of(head, request_time, true);
         let rule = if proxy.config.packages { packages::recognise(self.uri) } else { None };
-        match freshen(&proxy.config.policy, stored.response(), &exchange, rule.as_ref()) {
+        match freshen(&self.policy, stored.response(), &exchange, rule.as_ref()) {
             Some(Freshened { response, keep: Ok(()) }) => {
                 proxy.store.freshen(stored, response).await;
             }
@@ -425,18 +421,70 @@ impl Ask<'_> {
         interim: &mut impl Interim,
     ) -> Result<Answered<'a>, ClientFailed> {
         let proxy = &self.worker.proxy;
+        let request_time = proxy.clock.now();
         match self.worker.origins.exchange(&self.outbound, upload, interim).await {
             Ok(response) => {
-                let mut head = response.head;
-                larder_policy::remove_hop_by_hop(&mut head.fields);
+                let OriginResponse { mut head, body, uploading } = response;
                 self.forget_changed(&head).await;
-                let answer = self.relay_passed(head, response.body, ForwardReason::Method);
-                Ok(Answered { answer, uploading: response.uploading })
+                let answer = if uploading.is_none() {
+                    self.keep_or_relay(head, body, ForwardReason::Method, request_time).await
+                } else {
+                    larder_policy::remove_hop_by_hop(&mut head.fields);
+                    self.relay_passed(head, body, ForwardReason::Method)
+                };
+                Ok(Answered { answer, uploading })
             }
             Err(ExchangeError::Upstream(error)) => {
                 Ok(proxy.own.upstream_failure(&error, ForwardReason::Method, proxy.clock.now()).into())
             }
             Err(ExchangeError::Client(failed)) => Err(failed),
+        }
+    }
+
+    /// The answer to a POST may serve later GETs; all else that was passed on is relayed.
+    async fn keep_or_relay(
+        &self,
+        mut head: ResponseHead,
+        body: Box<OriginBody>,
+        why: ForwardReason,
+        request_time: Timestamp,
+    ) -> Answer {
+        let storable = if self.request.method == Method::POST {
+            let exchange = self.exchange_of(&head, request_time, body.framing() != Framing::UntilClose);
+            storability(&self.policy, &exchange, None).ok()
+        } else {
+            None
+        };
+        larder_policy::remove_hop_by_hop(&mut head.fields);
+        let Some(response) = storable else { return self.relay_passed(head, body, why) };
+        let mut events = fetch::keep(self.worker, self.key.clone(), response, head, body);
+        let proxy = &self.worker.proxy;
+        let Some(Event::Done(fetched)) = events.recv().await else {
+            return proxy.own.internal(proxy.clock.now());
+        };
+        let Fetched::Storing { head, filling, reader, hop } = *fetched else {
+            return proxy.own.internal(proxy.clock.now());
+        };
+        let (stored, forward_status) = (!filling.is_relayed(), Some(head.status));
+        let status = CacheStatus { forwarded: Some(why), forward_status, stored, ..CacheStatus::default() };
+        self.answering.miss(head, &filling, reader, Told { status, outcome: Outcome::Miss, hop })
+    }
+
+    fn exchange_of<'e>(
+        &'e self,
+        head: &'e ResponseHead,
+        request_time: Timestamp,
+        framing_sound: bool,
+    ) -> Exchange<'e> {
+        Exchange {
+            facts: &self.request.facts,
+            target: self.uri,
+            request: &self.request.fields,
+            status: head.status,
+            response: &head.fields,
+            request_time,
+            response_time: self.worker.proxy.clock.now(),
+            framing_sound,
         }
     }
 

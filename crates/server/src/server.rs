@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use larder_policy::Timestamp;
+use larder_policy::{PolicySettings, Timestamp};
 use larder_storage::Store;
 use tokio::sync::{Notify, watch};
 
@@ -63,6 +63,7 @@ pub(crate) struct Worker {
 pub(crate) struct ListenerContext {
     pub(crate) kind: ListenerKind,
     pub(crate) address: SocketAddr,
+    pub(crate) policy: Arc<PolicySettings>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +87,7 @@ impl Server {
         {
             return Err(StartError::OpenProxy { address: open.address });
         }
-        let bound = listener::bind(&config.listeners)?;
+        let bound = listener::bind(&config)?;
         let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.context.address).collect();
         let tls = OriginTls::new(&config.upstream.ca_files)?;
         let access_log = config.access_log.as_ref().map(AccessLog::open).transpose()?.map(Arc::new);

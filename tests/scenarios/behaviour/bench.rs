@@ -234,6 +234,17 @@ impl Telling<'_> {
         if response.is_hit() != is_hit {
             return Err(format!("hit: {}", response.is_hit()));
         }
+        let expected: Vec<&str> = step
+            .answers
+            .iter()
+            .map(|answer| answer[0].as_str())
+            .filter(|code| code.starts_with('1'))
+            .collect();
+        let interim: Vec<&str> =
+            response.interim.iter().filter_map(|head| head.line.split(' ').nth(1)).collect();
+        if interim != expected {
+            return Err(format!("interim responses {interim:?}, not {expected:?}"));
+        }
         // RFC 9111, 5.1: a response from the store says how old it is, once.
         if is_hit && response.head.all("age").len() != 1 {
             return Err(format!("Age: {:?}", response.head.all("age")));

@@ -148,7 +148,7 @@ fn a_fresh_response_answers_if_modified_since() {
 9.5 Cache-Control: max-age=10 | Last-Modified: {-60} => GET | If-Modified-Since: {-60} => hit | status 304 | Last-Modified: {-60}
 9.5 Cache-Control: max-age=10 | Last-Modified: {-60} => GET | If-Modified-Since: {-59} => hit | status 304
 9.5 Cache-Control: max-age=10 | Last-Modified: {-60} => GET | If-Modified-Since: {-61} => hit | status 200
-9.5 Cache-Control: max-age=10 | Last-Modified: {-60} => GET | If-Modified-Since: Thursday, 01-Jan-70 00:00:00 GMT => hit | status 200
+9.5 Cache-Control: max-age=10 | Last-Modified: {-60} => GET | If-Modified-Since: Friday, 01-Jan-99 00:00:00 GMT => hit | status 200
 9.5 Cache-Control: max-age=10 | Last-Modified: {-60} => GET | If-Modified-Since: Wednesday, 01-Jan-31 12:05:00 GMT => hit | status 304
 9.5 Cache-Control: max-age=10 | Last-Modified: {-60} => GET | If-Modified-Since: Wed Jan  1 12:05:00 2031 => hit | status 304
 9.5 Cache-Control: max-age=10 | Last-Modified: {-60} => GET | If-Modified-Since: lately => hit | status 200

@@ -28,10 +28,18 @@ fn a_later_no_store_does_not_end_what_is_fresh() {
         <- 200 | Cache-Control: no-store
     GET
         == hit | body answer 1 | status 200
-5.2 what a validation got in its place may end it, but is not stored either
+5.2 nor where it came in place of a 304
     GET
         <- 200 | Cache-Control: max-age=100 | ETag: "a"
     GET | Cache-Control: no-cache
+        -> If-None-Match: "a"
+        <- 200 | Cache-Control: no-store
+    GET
+        == hit | body answer 1 | status 200
+5.2 once stale, nothing but the newer one is to be had
+    GET
+        <- 200 | Cache-Control: max-age=10
+    +10 GET
         <- 200 | Cache-Control: no-store
     GET
         <- 200 | Cache-Control: max-age=100

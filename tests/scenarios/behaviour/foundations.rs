@@ -60,6 +60,35 @@ fn any_final_status_is_relayed() {
 }
 
 #[test]
+fn an_origin_that_fails_before_its_answer_is_a_502() {
+    stories(
+        r#"
+0.4 at once
+    GET
+        <- close
+        == status 502
+    PUT | body x
+        <- close
+        == status 502
+    HEAD
+        <- close
+        == status 502
+0.4 after an interim response
+    GET
+        <- 103 | Link: </style.css>
+        <- close
+        == status 502 | !Link
+0.4 while a stored response is validated
+    GET
+        <- 200 | Cache-Control: max-age=10, must-revalidate | ETag: "a"
+    +10 GET
+        <- close
+        == status 502 | !ETag
+"#,
+    );
+}
+
+#[test]
 fn the_key_is_the_whole_target() {
     stories(
         r#"

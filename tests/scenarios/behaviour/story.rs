@@ -26,7 +26,8 @@
 //! `<-` is what the origin answers; without one it may not be asked at all. `->` tells what it was asked, `==` what the
 //! client got: `hit`, `hit AGE`, `status N`, `body TEXT`, `Name: value` (its lines joined by ` / `), `!Name` for a field that
 //! must not be there. Where `==` says nothing of status and body they are those of the origin's last full answer, whose
-//! content is `answer N` unless it has a `body TEXT`. `<- close` is an origin that hangs up, from then on.
+//! content is `answer N` unless it has a `body TEXT`. A `<- 1xx` goes before the answer below it, and must reach the client.
+//! `<- close` is an origin that hangs up, from then on.
 //!
 //! Items are separated by ` | `. `{+5}` is the date five seconds after the story began, `{path}` the path of the story's
 //! resource, `{url}` its URL. A response has a `Date` unless it names one or says `!Date`. A line that begins with `#` is a

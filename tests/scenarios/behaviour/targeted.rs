@@ -5,7 +5,7 @@ use super::story;
 
 /// Through both listeners, with the field switched on for both.
 fn switched_on(table: &str) {
-    Bench::with(|config| config.policy.targeted_fields = vec!["CDN-Cache-Control".to_owned()])
+    Bench::with(|config| config.targeted_fields = Some(vec!["CDN-Cache-Control".to_owned()]))
         .tell(&story::lines(table));
 }
 

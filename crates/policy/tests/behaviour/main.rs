@@ -13,6 +13,7 @@ mod directives;
 mod freshness;
 mod invalidation;
 mod kit;
+mod overrides;
 mod packages;
 mod parts;
 mod ranges;

@@ -130,7 +130,9 @@ pub(crate) fn start(
         metrics: Arc::clone(metrics),
         store: store.clone(),
         clock: clock.clone(),
-        flights: Arc::clone(flights), origins };
+        flights: Arc::clone(flights),
+        origins,
+    };
     let api = Arc::new(Api::new(services));
     let run = move || {
         runtime.block_on(async {
