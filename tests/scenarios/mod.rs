@@ -10,6 +10,7 @@ mod lifecycle;
 mod limits;
 mod packages;
 mod parent;
+mod parts;
 mod process;
 mod ranges;
 mod regressions;

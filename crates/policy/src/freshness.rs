@@ -58,6 +58,19 @@ impl FreshnessSource {
         }
     }
 
+    /// The section that has the rule.
+    pub const fn section(self) -> &'static str {
+        match self {
+            Self::Absent => "RFC 9111, 4.2.1",
+            Self::SMaxage => "RFC 9111, 5.2.2.10",
+            Self::MaxAge => "RFC 9111, 5.2.2.1",
+            Self::Expires => "RFC 9111, 5.3",
+            Self::Heuristic => "RFC 9111, 4.2.2",
+            Self::Package => "a package rule",
+            Self::Override => "the configuration",
+        }
+    }
+
     /// Whether the response itself says how long it is fresh.
     pub const fn is_explicit(self) -> bool {
         matches!(self, Self::SMaxage | Self::MaxAge | Self::Expires)

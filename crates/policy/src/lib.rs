@@ -12,7 +12,9 @@
 
 mod age;
 mod cache_control;
+mod cause;
 mod combine;
+mod explain;
 mod facts;
 mod fields;
 mod freshness;
@@ -37,7 +39,12 @@ mod vary;
 
 pub use age::CurrentAge;
 pub use cache_control::{Directive, RequestDirectives, ResponseDirectives, Restriction};
+pub use cause::Cause;
 pub use combine::{Combination, Piece, PieceSource, combine};
+pub use explain::{
+    Advice, AgeValue, DirectiveExplanation, Explanation, FieldExplanation, FreshnessExplanation, Step,
+    StepValue, StorabilityExplanation, VariantExplanation, VariantMatch, explain, explain_storability,
+};
 pub use facts::{EncodedFacts, ReuseFacts};
 pub use fields::{Fields, InvalidField, list_members, remove_hop_by_hop};
 pub use freshness::{FreshnessLifetime, FreshnessSource};

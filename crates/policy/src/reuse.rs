@@ -9,6 +9,7 @@ use http::StatusCode;
 
 use crate::age::CurrentAge;
 use crate::cache_control::Directive;
+use crate::cause::Cause;
 use crate::fields::Fields;
 use crate::freshness::FreshnessSource;
 use crate::parts::serves;
@@ -152,9 +153,20 @@ pub fn reuse<'a>(
     candidates: impl IntoIterator<Item = &'a StoredResponse>,
     now: Timestamp,
 ) -> Selected {
-    let nothing = |why| Selected { index: None, decision: forward(facts, why) };
-    if let Some(why) = needs_origin(facts) {
-        return nothing(why);
+    reuse_and_why(facts, request, candidates, now).0
+}
+
+/// [`reuse`], and the rule that settled it.
+#[inline]
+pub(crate) fn reuse_and_why<'a>(
+    facts: &RequestFacts,
+    request: &Fields,
+    candidates: impl IntoIterator<Item = &'a StoredResponse>,
+    now: Timestamp,
+) -> (Selected, Cause) {
+    let nothing = |cause| (Selected { index: None, decision: forward(facts, cause) }, cause);
+    if let Some(cause) = needs_origin(facts) {
+        return nothing(cause);
     }
     let (mut whole, mut serving, mut other) = (None, None, None);
     let mut any = false;
@@ -175,16 +187,17 @@ pub fn reuse<'a>(
         (Some(whole), None, _) => whole.selected(facts, now),
         (None, Some(part), _) => part.selected(facts, now),
         (Some(whole), Some(part), _) => {
-            let selected = part.selected(facts, now);
-            let as_it_is = |decision: &Decision| matches!(decision, Decision::Serve { .. });
-            let (newest, complete) = ((part.rank.0, part.rank.1), whole.selected(facts, now));
-            let wins = newest > (whole.rank.0, whole.rank.1) || !as_it_is(&complete.decision);
-            if wins && as_it_is(&selected.decision) { selected } else { complete }
+            let (of_part, of_whole) = (part.selected(facts, now), whole.selected(facts, now));
+            let serves =
+                |(selected, _): &(Selected, Cause)| matches!(selected.decision, Decision::Serve { .. });
+            let newer = (part.rank.0, part.rank.1) > (whole.rank.0, whole.rank.1);
+            if serves(&of_part) && (newer || !serves(&of_whole)) { of_part } else { of_whole }
         }
         (None, None, Some(part)) => {
-            Selected { index: Some(part.index), decision: forward(facts, ForwardReason::Partial) }
+            let decision = forward(facts, Cause::PartMissing);
+            (Selected { index: Some(part.index), decision }, Cause::PartMissing)
         }
-        (None, None, None) => nothing(if any { ForwardReason::VaryMiss } else { ForwardReason::UriMiss }),
+        (None, None, None) => nothing(if any { Cause::NoVariant } else { Cause::NothingStored }),
     }
 }
 
@@ -196,50 +209,53 @@ struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    fn selected(&self, facts: &RequestFacts, now: Timestamp) -> Selected {
-        Selected { index: Some(self.index), decision: decide(facts, self.stored, now) }
+    fn selected(&self, facts: &RequestFacts, now: Timestamp) -> (Selected, Cause) {
+        let (decision, cause) = decide(facts, self.stored, now);
+        (Selected { index: Some(self.index), decision }, cause)
     }
 }
 
 /// Requests that no stored response can answer, whatever is stored.
-const fn needs_origin(facts: &RequestFacts) -> Option<ForwardReason> {
+const fn needs_origin(facts: &RequestFacts) -> Option<Cause> {
     if !facts.method.is_answerable() {
-        Some(ForwardReason::Method)
+        Some(Cause::Method)
     } else if facts.has_body {
-        Some(ForwardReason::Bypass)
-    } else if facts.directives.no_store || facts.has_origin_condition {
+        Some(Cause::RequestBody)
+    } else if facts.directives.no_store {
+        Some(Cause::RequestNoStore)
+    } else if facts.has_origin_condition {
         // If-Match and If-Unmodified-Since are for the origin to judge (RFC 9111, 4.3.2).
-        Some(ForwardReason::Request)
+        Some(Cause::OriginCondition)
     } else {
         None
     }
 }
 
-fn decide(facts: &RequestFacts, stored: &StoredResponse, now: Timestamp) -> Decision {
+fn decide(facts: &RequestFacts, stored: &StoredResponse, now: Timestamp) -> (Decision, Cause) {
     let directives = &facts.directives;
     let stored_facts = stored.facts();
     let age = stored.current_age(now);
     if stored_facts.no_cache {
-        return validate(facts, stored, ForwardReason::Stale);
+        return validate(facts, stored, Cause::ResponseNoCache);
     }
     if directives.no_cache && !stored_facts.ignore_reload {
-        return validate(facts, stored, ForwardReason::Request);
+        return validate(facts, stored, Cause::RequestNoCache);
     }
     // What cannot change is as good as new: only no-cache asks the origin about it.
     let settled = stored_facts.source == FreshnessSource::Package;
     let ignored =
         stored_facts.ignore_reload && directives.max_age == Directive::Value(DeltaSeconds::default());
     if !settled && !ignored && is_too_old(directives.max_age, age) {
-        return validate(facts, stored, ForwardReason::Request);
+        return validate(facts, stored, Cause::RequestMaxAge);
     }
     let lifetime = stored_facts.lifetime.as_millis();
     if stored.is_fresh(now) {
         let left = lifetime - age.as_millis();
         return match directives.min_fresh {
             Directive::Value(wanted) if !settled && left < wanted.as_millis() => {
-                validate(facts, stored, ForwardReason::Request)
+                validate(facts, stored, Cause::RequestMinFresh)
             }
-            _ => Decision::Serve { age },
+            _ => (Decision::Serve { age }, Cause::Fresh),
         };
     }
     let may_be_stale =
@@ -248,7 +264,7 @@ fn decide(facts: &RequestFacts, stored: &StoredResponse, now: Timestamp) -> Deci
         let staleness = age.as_millis().saturating_sub(lifetime);
         // RFC 5861, 3. Before max-stale, since it also gets the response refreshed.
         if stored_facts.stale_while_revalidate.is_some_and(|grace| staleness < grace.as_millis()) {
-            return Decision::ServeStale { age, why: StaleReason::WhileRevalidate };
+            return (Decision::ServeStale { age, why: StaleReason::WhileRevalidate }, Cause::WhileRevalidate);
         }
         let tolerated = match directives.max_stale {
             Directive::Value(None) => true,
@@ -256,10 +272,17 @@ fn decide(facts: &RequestFacts, stored: &StoredResponse, now: Timestamp) -> Deci
             Directive::Absent | Directive::Invalid => false,
         };
         if tolerated {
-            return Decision::ServeStale { age, why: StaleReason::MaxStale };
+            return (Decision::ServeStale { age, why: StaleReason::MaxStale }, Cause::MaxStale);
         }
     }
-    validate(facts, stored, ForwardReason::Stale)
+    let cause = if stored.is_from_the_future(now) {
+        Cause::ClockStepped
+    } else if stored_facts.never_stale {
+        Cause::MustRevalidate
+    } else {
+        Cause::Stale
+    };
+    validate(facts, stored, cause)
 }
 
 /// The client's `max-age` (RFC 9111, 5.2.1.1), in the whole seconds that it sees in Age. Zero always means
@@ -272,18 +295,22 @@ fn is_too_old(max_age: Directive<DeltaSeconds>, age: CurrentAge) -> bool {
     }
 }
 
-fn validate(facts: &RequestFacts, stored: &StoredResponse, why: ForwardReason) -> Decision {
-    if facts.directives.only_if_cached {
-        return Decision::GatewayTimeout;
-    }
-    match Conditions::of(stored) {
+fn validate(facts: &RequestFacts, stored: &StoredResponse, cause: Cause) -> (Decision, Cause) {
+    let why = cause.forward_reason();
+    let decision = match Conditions::of(stored) {
+        _ if facts.directives.only_if_cached => Decision::GatewayTimeout,
         Some(conditions) => Decision::Validate { conditions, why },
         None => Decision::Forward { why },
-    }
+    };
+    (decision, cause)
 }
 
-const fn forward(facts: &RequestFacts, why: ForwardReason) -> Decision {
-    if facts.directives.only_if_cached { Decision::GatewayTimeout } else { Decision::Forward { why } }
+const fn forward(facts: &RequestFacts, cause: Cause) -> Decision {
+    if facts.directives.only_if_cached {
+        Decision::GatewayTimeout
+    } else {
+        Decision::Forward { why: cause.forward_reason() }
+    }
 }
 
 /// How an origin failed a request.

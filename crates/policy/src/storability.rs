@@ -101,6 +101,26 @@ impl NotStored {
     }
 }
 
+impl NotStored {
+    /// The section that has the rule.
+    pub const fn section(self) -> &'static str {
+        match self {
+            Self::Method | Self::Status | Self::NoFreshness => "RFC 9111, 3",
+            Self::RequestBody => "RFC 9110, 9.3.1",
+            Self::RequestNoStore => "RFC 9111, 5.2.1.5",
+            Self::Partial => "RFC 9111, 3.3",
+            Self::Framing => "RFC 9112, 8",
+            Self::MustUnderstand => "RFC 9111, 5.2.2.3",
+            Self::NoStore => "RFC 9111, 5.2.2.5",
+            Self::Private => "RFC 9111, 5.2.2.7",
+            Self::Authorization => "RFC 9111, 3.5",
+            Self::VaryStar => "RFC 9111, 4.1",
+            Self::SetCookie => "RFC 9111, 7.3",
+            Self::Override => "the configuration",
+        }
+    }
+}
+
 impl fmt::Display for NotStored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

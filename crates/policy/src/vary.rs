@@ -87,6 +87,23 @@ impl Nominated {
         Some(fit)
     }
 
+    /// Field by field: the name, the stored value and the request's in one spelling, and whether they match.
+    /// In the preferred language a response fits although Accept-Language does not match.
+    pub(crate) fn compare(&self, request: &Fields) -> Vec<Comparison> {
+        let compare = |field: &NominatedField| {
+            let asked = normalise(&field.name, request);
+            let matches = asked.as_deref() == field.value.as_deref();
+            let text = |value: Option<&[u8]>| value.map(readable);
+            Comparison {
+                name: field.name.to_string(),
+                stored: text(field.value.as_deref()),
+                asked: text(asked.as_deref()),
+                matches,
+            }
+        };
+        self.fields.iter().map(compare).collect()
+    }
+
     /// The stored form; read back by [`Nominated::from_bytes`].
     ///
     /// | bytes | meaning |
@@ -127,6 +144,40 @@ impl Nominated {
         }
         reader.0.is_empty().then(|| Self { fields: fields.into(), language })
     }
+}
+
+/// How one nominated field of a stored response compares with a request's.
+pub(crate) struct Comparison {
+    pub(crate) name: String,
+    pub(crate) stored: Option<String>,
+    pub(crate) asked: Option<String>,
+    pub(crate) matches: bool,
+}
+
+/// A normalised value for people.
+fn readable(value: &[u8]) -> String {
+    let Some((0, mut rest)) = value.split_first() else {
+        return String::from_utf8_lossy(value).into_owned();
+    };
+    let mut text = String::new();
+    // A weight is at most 1000, so that its first byte is below those of a tag.
+    while let Some(end) = rest.iter().position(|byte| *byte <= 3) {
+        let Some((tag, after)) = rest.split_at_checked(end) else { break };
+        let Some((weight, after)) = after.split_first_chunk::<2>() else { break };
+        rest = after;
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        text.push_str(&String::from_utf8_lossy(tag));
+        match u16::from_be_bytes(*weight) {
+            1000 => {}
+            weight => {
+                let weight = format!(";q={}.{:03}", weight / 1000, weight % 1000);
+                text.push_str(weight.trim_end_matches('0').trim_end_matches('.'));
+            }
+        }
+    }
+    text
 }
 
 const VERSION: u8 = 1;

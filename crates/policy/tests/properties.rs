@@ -6,12 +6,16 @@
     reason = "a test fails by panicking, its helpers included"
 )]
 
+use std::time::Duration;
+
 use http::{Method, StatusCode};
 use larder_policy::{
-    CacheKey, Exchange, Fields, HostPort, HttpDate, Nominated, OriginFailure, PartPlan, PieceSource,
-    PolicySettings, RangePlan, RequestFacts, ReuseFacts, StoredResponse, TargetUri, Timestamp, combine,
-    freshen, invalidates, list_members, missing_for, not_modified_fields, packages, parse_http_date,
-    part_plan, precondition, range_plan, remove_hop_by_hop, reuse, stale_on_error, storability,
+    Action, AgeValue, CacheKey, Cause, Decision, DeltaSeconds, Exchange, Fields, HostPort, HttpDate,
+    IgnoreQuery, Nominated, NotStored, OriginFailure, Override, Overrides, ParameterPattern, PartPlan,
+    PieceSource, PolicySettings, RangePlan, RequestFacts, ReuseFacts, StoredResponse, TargetUri, Timestamp,
+    VariantMatch, combine, explain, explain_storability, freshen, invalidates, list_members, missing_for,
+    not_modified_fields, packages, parse_http_date, part_plan, precondition, range_plan, remove_hop_by_hop,
+    reuse, stale_on_error, storability,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -133,6 +137,33 @@ fn settings() -> impl Strategy<Value = PolicySettings> {
     })
 }
 
+fn action() -> impl Strategy<Value = Action> {
+    let seconds =
+        || prop_oneof![Just(None), (0_u64..200).prop_map(|secs| Some(DeltaSeconds::from_secs(secs)))];
+    ((seconds(), seconds(), seconds(), seconds(), seconds()), any::<[bool; 8]>()).prop_map(
+        |(seconds, flags)| Action {
+            fresh_for: seconds.0,
+            min_fresh: seconds.1,
+            max_fresh: seconds.2,
+            stale_if_error: seconds.3,
+            stale_while_revalidate: seconds.4,
+            never_store: flags[0],
+            ignore_no_store: flags[1],
+            ignore_private: flags[2],
+            ignore_authorization: flags[3],
+            ignore_no_cache: flags[4],
+            ignore_must_revalidate: flags[5],
+            drop_set_cookie: flags[6],
+            ignore_client_reload: flags[7],
+            ..Action::default()
+        },
+    )
+}
+
+fn overrides(action: Action) -> Overrides {
+    Overrides::new(vec![Override { name: "any".into(), action, ..Override::default() }]).unwrap()
+}
+
 fn target() -> TargetUri {
     TargetUri::parse(b"http://example.com/a?b").unwrap()
 }
@@ -236,6 +267,107 @@ proptest! {
                 prop_assert!(!stored.is_fresh(later));
             }
         }
+    }
+
+    /// An explanation says what is done, and its arithmetic adds up.
+    #[test]
+    fn explanations_are_of_what_is_decided(
+        stored in vec(case(), 0..4), asking in case(), now in timestamp(), overridden in action(),
+    ) {
+        let mut settings = asking.settings.clone();
+        settings.overrides = overrides(overridden);
+        let stored: Vec<_> = stored.iter().filter_map(|case| {
+            case.on(&target(), |exchange| storability(&settings, exchange, None).ok())
+        }).collect();
+        let facts = RequestFacts::of(&asking.method, &asking.request);
+        let selected = reuse(&facts, &asking.request, &stored, now);
+        let explanation = explain(&settings, &facts, &asking.request, &stored, now);
+        prop_assert_eq!(explanation.selected, selected.index);
+        prop_assert_eq!(&explanation.decision, &selected.decision);
+        prop_assert_eq!(explanation.variants.len(), stored.len());
+        let served = matches!(explanation.decision, Decision::Serve { .. });
+        prop_assert_eq!(served, explanation.cause == Cause::Fresh);
+        for (variant, stored) in explanation.variants.iter().zip(&stored) {
+            let matches = variant.matches != VariantMatch::Different;
+            prop_assert_eq!(matches, stored.nominated().matches(&asking.request));
+            let all = variant.fields.iter().all(|field| field.matches);
+            prop_assert_eq!(variant.matches == VariantMatch::Exact, all);
+        }
+        if let (Some(freshness), Some(index)) = (explanation.freshness, selected.index) {
+            let age = stored[index].current_age(now);
+            prop_assert_eq!(freshness.current_age, age);
+            prop_assert_eq!(freshness.initial_age.saturating_add(freshness.resident_time), age.as_duration());
+            let value = match freshness.age_value { AgeValue::Exactly(age) | AgeValue::AtMost(age) => age };
+            let corrected = freshness.apparent_age.max(value.saturating_add(freshness.response_delay));
+            prop_assert_eq!(corrected, freshness.initial_age.max(freshness.response_delay));
+            prop_assert_eq!(freshness.remaining > Duration::ZERO, stored[index].is_fresh(now));
+            prop_assert_eq!(freshness.steps().len(), 9);
+        }
+        let told = asking.on(&target(), |exchange| {
+            (explain_storability(&settings, exchange, None), storability(&settings, exchange, None))
+        });
+        prop_assert_eq!(&told.0.outcome, &told.1.as_ref().map(drop).map_err(|why| *why));
+        prop_assert_eq!(told.0.freshness.is_some(), told.1.is_ok());
+        prop_assert!(!told.0.sentence().is_empty());
+        for advice in explanation.advice.iter().chain(&told.0.advice) {
+            prop_assert!(!advice.to_string().is_empty());
+        }
+    }
+
+    /// Only in so many words: an override without the flags stores nothing that is refused for another reason
+    /// than that it would not be used.
+    #[test]
+    fn an_override_without_flags_lifts_no_prohibition(case in case(), mut action in action()) {
+        action = Action {
+            ignore_no_store: false,
+            ignore_private: false,
+            ignore_authorization: false,
+            drop_set_cookie: false,
+            never_store: false,
+            ..action
+        };
+        let mut settings = case.settings.clone();
+        settings.overrides = overrides(action);
+        let overridden = case.on(&target(), |exchange| storability(&settings, exchange, None));
+        match case.on(&target(), |exchange| storability(&case.settings, exchange, None)) {
+            Err(NotStored::NoFreshness) => {}
+            Err(why) => prop_assert_eq!(overridden, Err(why)),
+            Ok(stored) => {
+                // A cap may leave it without use; but what is kept is the same response.
+                if let Ok(overridden) = overridden {
+                    prop_assert_eq!(overridden.fields(), stored.fields());
+                    prop_assert_eq!(overridden.nominated(), stored.nominated());
+                    let (bytes, facts) = (overridden.facts().to_bytes(), *overridden.facts());
+                    prop_assert_eq!(ReuseFacts::from_bytes(&bytes), Some(facts));
+                }
+            }
+        }
+    }
+
+    /// A key names the same origin and path, and is its own key; two targets share one only as their
+    /// parameters allow.
+    #[test]
+    fn keys_lose_ignored_parameters_only(
+        parameters in vec(select(&["a=1", "a=2", "utm_x=1", "utm_=", "b", "", "utm"][..]), 0..6),
+        all in any::<bool>(),
+    ) {
+        let query = parameters.join("&");
+        let target = TargetUri::parse(format!("http://example.com/p?{query}").as_bytes()).unwrap();
+        let ignore_query = if all {
+            IgnoreQuery::All
+        } else {
+            IgnoreQuery::Named(vec![ParameterPattern::parse("utm_*").unwrap()])
+        };
+        let overrides = overrides(Action { ignore_query, ..Action::default() });
+        let key = overrides.key(&target);
+        let kept: Vec<_> = parameters.iter().filter(|parameter| !parameter.starts_with("utm_")).copied().collect();
+        let expected = if all || kept.is_empty() && !query.is_empty() {
+            "http://example.com/p".to_owned()
+        } else {
+            format!("http://example.com/p?{}", kept.join("&"))
+        };
+        prop_assert_eq!(key.as_str(), expected);
+        prop_assert_eq!(overrides.key(key.target()), key);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use larder_policy::{
-    CurrentAge, Fields, HttpDate, Precondition, RangePlan, StoredResponse, not_modified_fields, precondition,
-    range_plan,
+    CurrentAge, Fields, HttpDate, PartPlan, PolicySettings, Precondition, RangePlan, StoredResponse,
+    TargetUri, not_modified_fields, part_plan, precondition, range_plan,
 };
 use larder_storage::{BodyReader, Filling, Stored};
 
@@ -36,6 +36,8 @@ pub(crate) struct Told {
 /// Makes the answers to one request.
 pub(crate) struct Answering<'r> {
     pub(crate) proxy: &'r Proxy,
+    pub(crate) policy: &'r PolicySettings,
+    pub(crate) target: &'r TargetUri,
     pub(crate) request: &'r ProxyRequest,
 }
 
@@ -91,6 +93,7 @@ impl Answering<'_> {
     pub(crate) async fn serve(&self, source: &Source, age: CurrentAge, mut told: Told) -> Option<Answer> {
         let response = source.response();
         let now = self.proxy.clock.now();
+        told.status.detail = told.status.detail.or_else(|| self.rule_behind(response));
         let (facts, request) = (&self.request.facts, &self.request.fields);
         if precondition(facts, request, response, now) == Precondition::NotModified {
             let mut fields = not_modified_fields(response.fields());
@@ -99,6 +102,9 @@ impl Answering<'_> {
                 told.outcome = Outcome::NotModifiedHit;
             }
             return Some(self.stored(StatusCode::NOT_MODIFIED, fields, Length::None, Content::Empty, told));
+        }
+        if response.facts().part().is_some() {
+            return self.serve_part(source, age, told).await;
         }
         let mut fields = response.fields().clone();
         set_age(&mut fields, age);
@@ -123,14 +129,7 @@ impl Answering<'_> {
                 let _ = fields.set("Content-Type", kind.as_bytes());
                 Some(self.stored(partial, fields, Length::Known(length), Content::Parts(parts), told))
             }
-            RangePlan::Unsatisfiable => {
-                let mut fields = Fields::new();
-                add(&mut fields, "Date", &HttpDate(now).to_string());
-                set_age(&mut fields, age);
-                add(&mut fields, "Content-Range", &format!("bytes */{}", whole.unwrap_or_default()));
-                let status = StatusCode::RANGE_NOT_SATISFIABLE;
-                Some(self.stored(status, fields, Length::Known(0), Content::Empty, told))
-            }
+            RangePlan::Unsatisfiable => Some(self.unsatisfiable(whole.unwrap_or_default(), age, told)),
             RangePlan::Whole | RangePlan::Multiple(_) => {
                 let status = response.status();
                 if status == StatusCode::OK && whole.is_some() && !fields.contains("accept-ranges") {
@@ -144,6 +143,38 @@ impl Answering<'_> {
                 Some(self.stored(status, fields, length_of(status, whole), content, told))
             }
         }
+    }
+
+    /// From a stored part. None: it does not hold what is asked for.
+    async fn serve_part(&self, source: &Source, age: CurrentAge, told: Told) -> Option<Answer> {
+        let response = source.response();
+        match part_plan(&self.request.facts, &self.request.fields, response, source.length()?) {
+            PartPlan::Serve { body, content_range } => {
+                let mut fields = response.fields().clone();
+                set_age(&mut fields, age);
+                let complete = content_range
+                    .complete_length()
+                    .map_or_else(|| "*".to_owned(), |length| length.to_string());
+                let value = format!("bytes {}-{}/{complete}", content_range.first(), content_range.last());
+                fields.remove("content-length");
+                let _ = fields.set("Content-Range", value.as_bytes());
+                let length = Length::Known(body.end - body.start);
+                let content = source.content(body).await?;
+                Some(self.stored(StatusCode::PARTIAL_CONTENT, fields, length, content, told))
+            }
+            PartPlan::Unsatisfiable { complete_length } => {
+                Some(self.unsatisfiable(complete_length, age, told))
+            }
+            PartPlan::Missing => None,
+        }
+    }
+
+    fn unsatisfiable(&self, complete_length: u64, age: CurrentAge, told: Told) -> Answer {
+        let mut fields = Fields::new();
+        add(&mut fields, "Date", &HttpDate(self.proxy.clock.now()).to_string());
+        set_age(&mut fields, age);
+        add(&mut fields, "Content-Range", &format!("bytes */{complete_length}"));
+        self.stored(StatusCode::RANGE_NOT_SATISFIABLE, fields, Length::Known(0), Content::Empty, told)
     }
 
     /// A response straight through, its end-to-end fields untouched.
@@ -162,8 +193,9 @@ impl Answering<'_> {
         head: ResponseHead,
         filling: &Arc<Filling>,
         reader: BodyReader,
-        told: Told,
+        mut told: Told,
     ) -> Answer {
+        told.status.detail = self.rule_behind(filling.response());
         let length = length_of(head.status, filling.length());
         self.forwarded(head, length, Content::Stored { first: None, reader }, told)
     }
@@ -181,6 +213,16 @@ impl Answering<'_> {
             Some(length) => Length::Known(length),
             None => Length::None,
         }
+    }
+
+    /// The name of the override or package rule that had a say in how long a response is fresh.
+    fn rule_behind(&self, response: &StoredResponse) -> Option<String> {
+        let facts = response.facts();
+        if facts.is_overridden() {
+            let applied = self.policy.overrides.for_response(self.target, response.fields());
+            return applied.map(|applied| format!("override:{}", applied.name));
+        }
+        facts.rule().map(|rule| rule.name().to_owned())
     }
 
     fn forwarded(&self, head: ResponseHead, length: Length, content: Content, told: Told) -> Answer {

@@ -24,7 +24,8 @@ pub struct Config {
     pub limits: Limits,
     /// How connections to the next hop are made.
     pub upstream: Upstream,
-    /// The readings of the caching rules. Its targeted fields are set for each listener, from `targeted_fields`.
+    /// The readings of the caching rules. Its targeted fields are set for each listener, from `targeted_fields`, and parts are
+    /// always stored.
     pub policy: PolicySettings,
     /// Targeted cache control fields that all listeners obey (RFC 9213). Default: reverse listeners obey
     /// `CDN-Cache-Control`, forward listeners none.
@@ -70,7 +71,7 @@ impl Config {
             ListenerKind::Forward => Vec::new(),
             ListenerKind::Reverse { .. } => vec!["CDN-Cache-Control".to_owned()],
         });
-        PolicySettings { targeted_fields, ..self.policy.clone() }
+        PolicySettings { targeted_fields, store_parts: true, ..self.policy.clone() }
     }
 }
 

@@ -166,9 +166,10 @@ where
             let answered = match &request.target {
                 Target::Own(path) => Ok(own_page(&worker, &request, path, self.listener.address).into()),
                 Target::Uri(uri) | Target::Server(uri) => {
+                    let key = self.listener.policy.overrides.key(uri);
                     let (asked, key) = match &self.listener.kind {
-                        ListenerKind::Forward => (uri, CacheKey::of(uri)),
-                        ListenerKind::Reverse { origin } => (origin, CacheKey::behind(origin, uri)),
+                        ListenerKind::Forward => (uri, key),
+                        ListenerKind::Reverse { origin } => (origin, CacheKey::behind(origin, key.target())),
                     };
                     let destination = Destination {
                         scheme: asked.scheme(),

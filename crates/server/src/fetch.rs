@@ -4,13 +4,15 @@
 //! freshens the stored response, writes the answer to the store while all who wait read along, or hands the
 //! answer to the one client that asked, unstored.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::StatusCode;
 use larder_policy::{
-    CacheKey, Conditions, Exchange, Fields, Freshened, NotStored, OriginFailure, PolicySettings,
-    RequestFacts, StoredResponse, TargetUri, Timestamp, freshen, packages, remove_hop_by_hop, stale_on_error,
-    storability,
+    CacheKey, Combination, Conditions, Exchange, Fields, Freshened, NotStored, OriginFailure, PieceSource,
+    PolicySettings, RangeRequest, RequestFacts, StoredResponse, TargetUri, Timestamp, combine, displaces,
+    freshen, packages, remove_hop_by_hop, stale_on_error, storability,
 };
 use larder_storage::{BodyReader, Fill, Filling, Stored};
 use tokio::sync::mpsc;
@@ -35,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) stored: Option<Arc<Stored>>,
     /// How to ask whether it still holds.
     pub(crate) conditions: Option<Conditions>,
+    /// How to ask for what is missing of it, where it is a part.
+    pub(crate) missing: Option<RangeRequest>,
 }
 
 /// What the client that caused a fetch is told.
@@ -49,6 +53,8 @@ pub(crate) enum Event {
 pub(crate) enum Fetched {
     /// The answer goes into the store; read along.
     Storing { head: ResponseHead, filling: Arc<Filling>, reader: BodyReader, hop: NextHop },
+    /// A stored part and the origin's answer together go into the store; `hold` keeps the start readable until it is read.
+    Combining { filling: Arc<Filling>, hold: BodyReader, status: StatusCode, hop: NextHop },
     /// The answer is for this client alone.
     Passing { head: ResponseHead, body: Box<OriginBody>, why: NotStored },
     /// The stored response is still right; `revised` is its head for this request, where that may not be stored.
@@ -87,6 +93,9 @@ async fn run(worker: &Worker, mut plan: Plan, leading: Option<Leading>, mut clie
         let mut outbound = plan.outbound.clone();
         if let Some(conditions) = &plan.conditions {
             conditions.apply(&mut outbound.fields);
+        }
+        if let Some(missing) = &plan.missing {
+            missing.apply(&mut outbound.fields);
         }
         let request_time = proxy.clock.now();
         let response = match worker.origins.fetch(&outbound, &mut client).await {
@@ -129,6 +138,21 @@ async fn run(worker: &Worker, mut plan: Plan, leading: Option<Leading>, mut clie
                 }
             }
         }
+        if let (Some(stored), Some(_)) = (&plan.stored, &plan.missing)
+            && matches!(head.status, StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE)
+        {
+            let combination =
+                combine(&plan.policy, stored.response(), stored.body_len(), &exchange, rule.as_ref());
+            if let Some(combination) = combination.filter(|_| head.status == StatusCode::PARTIAL_CONTENT)
+                && is_readable(stored).await
+            {
+                let expect = rule.and_then(|rule| rule.digest);
+                return join(worker, stored, combination, body, begun, expect, leading, client).await;
+            }
+            // The two do not belong together: fetch again, as if nothing were stored.
+            plan.missing = None;
+            continue;
+        }
         if let Some(stored) = &plan.stored {
             let failure = OriginFailure::Status(head.status);
             if stale_on_error(&plan.policy, &plan.facts, stored.response(), failure, response_time).is_some()
@@ -140,11 +164,18 @@ async fn run(worker: &Worker, mut plan: Plan, leading: Option<Leading>, mut clie
                     .await;
             }
         }
-        let storable = storability(&plan.policy, &exchange, rule.as_ref());
+        let storable = match storability(&plan.policy, &exchange, rule.as_ref()) {
+            // A part does not take the place of what says more.
+            Ok(part) if part.facts().part().is_some() && !displaces_all(worker, &plan.key, &part).await => {
+                Err(NotStored::Partial)
+            }
+            storable => storable,
+        };
         remove_hop_by_hop(&mut head.fields);
         return match storable {
             Ok(response) => {
-                let expect = rule.and_then(|rule| rule.digest);
+                let whole = response.facts().part().is_none();
+                let expect = rule.filter(|_| whole).and_then(|rule| rule.digest);
                 let fill = proxy.store.begin(plan.key, response, content_length(&body), expect);
                 store(worker, fill, head, body, begun, leading, client).await;
             }
@@ -281,6 +312,103 @@ async fn store(
                 return;
             }
         }
+    }
+}
+
+/// Whether a part may be stored beside what is there: the store keeps one response for each set of nominated fields.
+async fn displaces_all(worker: &Worker, key: &CacheKey, part: &StoredResponse) -> bool {
+    let variants = worker.proxy.store.lookup(key).await;
+    let mut same =
+        variants.iter().map(|stored| stored.response()).filter(|other| other.nominated() == part.nominated());
+    same.all(|other| displaces(part, other))
+}
+
+/// Writes a stored part and what was missing of it to the store as one, while clients read along.
+#[allow(clippy::too_many_arguments, reason = "all that a fetch has come to; it is called in one place")]
+async fn join(
+    worker: &Worker,
+    stored: &Arc<Stored>,
+    combination: Combination,
+    mut received: Box<OriginBody>,
+    begun: Begun,
+    expect: Option<packages::ExpectedDigest>,
+    leading: Option<Leading>,
+    client: ToClient,
+) {
+    let _entered = worker.proxy.metrics.fills.enter();
+    let length = combination.length();
+    let expect = expect.filter(|_| combination.response.facts().part().is_none());
+    let mut fill = worker.proxy.store.begin(stored.key().clone(), combination.response, Some(length), expect);
+    let filling = fill.filling();
+    let hop = received.hop().clone();
+    let Some(hold) = filling.reader(0..u64::MAX) else { return };
+    if combination.keep.is_err() {
+        fill.stop_storing();
+    } else if let Some(leading) = &leading {
+        leading.tell(Progress::Filling(Arc::clone(&filling)));
+    }
+    let status = StatusCode::PARTIAL_CONTENT;
+    done(&client, Fetched::Combining { filling: Arc::clone(&filling), hold, status, hop }).await;
+    drop(client);
+    let mut incoming = Incoming { body: &mut received, at: 0, rest: Bytes::new() };
+    for piece in combination.pieces {
+        let copied = match piece.source {
+            PieceSource::Stored => copy_stored(stored, piece.bytes, &mut fill).await,
+            PieceSource::Received => incoming.copy(piece.bytes, &mut fill).await,
+        };
+        if copied.is_none() {
+            tracing::debug!("a part could not be completed");
+            return;
+        }
+    }
+    // The received part counts as a whole: it must end as it announced.
+    if incoming.drain().await.is_some() {
+        finish(worker, fill, begun).await;
+    }
+}
+
+async fn copy_stored(stored: &Arc<Stored>, range: Range<u64>, fill: &mut Fill) -> Option<()> {
+    let mut reader = stored.body(range);
+    while let Some(bytes) = reader.next().await.ok()? {
+        fill.write(bytes).await.ok()?;
+    }
+    Some(())
+}
+
+/// The body of a received part, read in order.
+struct Incoming<'b> {
+    body: &'b mut OriginBody,
+    /// How far it has been read.
+    at: u64,
+    /// Bytes read and not used yet; they end at `at`.
+    rest: Bytes,
+}
+
+impl Incoming<'_> {
+    /// Copies these bytes of it; those before them that nobody wants are dropped.
+    async fn copy(&mut self, range: Range<u64>, fill: &mut Fill) -> Option<()> {
+        loop {
+            let start = self.at - self.rest.len() as u64;
+            if start >= range.end {
+                return Some(());
+            }
+            if self.rest.is_empty() {
+                self.rest = self.body.next().await.ok()??;
+                self.at += self.rest.len() as u64;
+                continue;
+            }
+            let unwanted = range.start.saturating_sub(start).min(self.rest.len() as u64);
+            let _ = self.rest.split_to(usize::try_from(unwanted).ok()?);
+            let wanted = (range.end - (start + unwanted)).min(self.rest.len() as u64);
+            let wanted = self.rest.split_to(usize::try_from(wanted).ok()?);
+            fill.write(wanted).await.ok()?;
+        }
+    }
+
+    /// Reads it to its end.
+    async fn drain(&mut self) -> Option<()> {
+        while self.body.next().await.ok()?.is_some() {}
+        Some(())
     }
 }
 

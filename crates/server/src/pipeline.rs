@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use larder_policy::{
     CacheKey, Conditions, CurrentAge, Decision, Exchange, ForwardReason, Freshened, OriginFailure,
     PolicySettings, RequestFacts, Selected, StaleReason, StoredResponse, TargetUri, Timestamp, freshen,
-    invalidates, packages, reuse, stale_on_error, storability,
+    invalidates, missing_for, packages, reuse, stale_on_error, storability,
 };
 use larder_storage::{Stored, Tier, Variants};
 use tokio::sync::watch;
@@ -83,7 +83,8 @@ pub(crate) async fn answer<'a, U: Upload>(
     let via = format!("{} {}", version_digits(request.version), proxy.own.names.pseudonym);
     add(&mut fields, "Via", &via);
     let outbound = Outbound { destination, method: request.method.clone(), path: path.to_owned(), fields };
-    let ask = Ask { worker, request, uri, key, policy, outbound, answering: Answering { proxy, request } };
+    let answering = Answering { proxy, policy: &policy, target: uri, request };
+    let ask = Ask { worker, request, uri, key, policy: &policy, outbound, answering };
     match upload {
         Some(upload) => ask.exchange(upload, interim).await,
         None if matches!(request.method, Method::GET) => Ok(ask.get(interim).await.into()),
@@ -98,7 +99,7 @@ struct Ask<'r> {
     request: &'r ProxyRequest,
     uri: &'r TargetUri,
     key: CacheKey,
-    policy: Arc<PolicySettings>,
+    policy: &'r Arc<PolicySettings>,
     outbound: Outbound,
     answering: Answering<'r>,
 }
@@ -232,9 +233,14 @@ impl Ask<'_> {
     }
 
     fn plan(&self, need: Need) -> Plan {
+        let part = need.stored.as_ref().filter(|_| need.why == ForwardReason::Partial);
+        let missing = part.and_then(|part| {
+            missing_for(&self.request.facts, &self.request.fields, part.response(), part.body_len())
+        });
         Plan {
+            missing,
             key: self.key.clone(),
-            policy: Arc::clone(&self.policy),
+            policy: Arc::clone(self.policy),
             target: self.uri.clone(),
             request: self.request.fields.clone(),
             facts: self.request.facts,
@@ -300,6 +306,18 @@ impl Ask<'_> {
                 let stored = !filling.is_relayed();
                 let status = CacheStatus { forward_status: Some(head.status), stored, ..status };
                 self.answering.miss(head, &filling, reader, Told { status, outcome, hop })
+            }
+            Fetched::Combining { filling, hold, status: code, hop } => {
+                let stored = !filling.is_relayed();
+                let status = CacheStatus { forward_status: Some(code), stored, ..status };
+                let age = filling.response().current_age(proxy.clock.now());
+                let answer =
+                    self.answering.serve(&Source::Filling(filling), age, Told { status, outcome, hop }).await;
+                drop(hold);
+                match answer {
+                    Some(answer) => answer,
+                    None => self.pass(why, None, interim).await,
+                }
             }
             Fetched::Passing { head, body, why } => {
                 let status = CacheStatus {
@@ -379,7 +397,7 @@ impl Ask<'_> {
     ) -> Option<Answer> {
         let proxy = &self.worker.proxy;
         let (facts, now) = (&self.request.facts, proxy.clock.now());
-        let age = stale_on_error(&self.policy, facts, stored.response(), failure, now)?;
+        let age = stale_on_error(self.policy, facts, stored.response(), failure, now)?;
         let forward_status = match failure {
             OriginFailure::Unreachable => None,
             OriginFailure::Status(status) => Some(status),
@@ -402,7 +420,7 @@ impl Ask<'_> {
         }
         let exchange = self.exchange_of(head, request_time, true);
         let rule = if proxy.config.packages { packages::recognise(self.uri) } else { None };
-        match freshen(&self.policy, stored.response(), &exchange, rule.as_ref()) {
+        match freshen(self.policy, stored.response(), &exchange, rule.as_ref()) {
             Some(Freshened { response, keep: Ok(()) }) => {
                 proxy.store.freshen(stored, response).await;
             }
@@ -451,7 +469,7 @@ impl Ask<'_> {
     ) -> Answer {
         let storable = if self.request.method == Method::POST {
             let exchange = self.exchange_of(&head, request_time, body.framing() != Framing::UntilClose);
-            storability(&self.policy, &exchange, None).ok()
+            storability(self.policy, &exchange, None).ok()
         } else {
             None
         };

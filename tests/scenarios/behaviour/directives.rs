@@ -85,7 +85,9 @@ fn listed_fields_are_left_out_and_the_rest_is_used() {
         r#"
 5.4 Cache-Control: max-age=100, no-cache="a, B" | A: 1 | b: 2 | c: 3 => hit | !a | !b | c: 3
 5.4 Cache-Control: max-age=100, private="a" | A: 1 | b: 2 => hit | !a | b: 2
+5.4 Cache-Control: max-age=100, no-cache="Set-Cookie" | Set-Cookie: a=b => hit | !Set-Cookie
 5.4 Cache-Control: max-age=100, private="a", private => fetched
+5.4 Cache-Control: max-age=100, private="cache-control, x" => fetched
 5.4 Cache-Control: max-age=100, no-cache="a", no-cache | ETag: "a" => validated
 5.4 Cache-Control: max-age=100, no-cache=a | ETag: "a" => validated
 "#,

@@ -10,6 +10,7 @@
 
 mod age;
 mod directives;
+mod explain;
 mod freshness;
 mod invalidation;
 mod kit;

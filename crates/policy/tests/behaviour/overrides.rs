@@ -109,14 +109,15 @@ fn freshness_is_set_lifted_and_capped() {
     // Age counts as ever.
     let aged = store(&with(fresh_for()), "GET", "200 | Age: 30", None).unwrap();
     assert_eq!(aged.facts().source(), FreshnessSource::Override);
-    assert_eq!(decide(&[aged.clone()], "GET", at(29_000)), "hit 59");
+    assert_eq!(decide(std::slice::from_ref(&aged), "GET", at(29_000)), "hit 59");
     assert_eq!(decide(&[aged], "GET", at(30_000)), "forward stale");
 }
 
 /// A flag for each prohibition, and no flag does another's work.
 #[test]
 fn a_prohibition_falls_only_to_its_own_flag() {
-    let flags: [(&str, fn(&mut Action)); 4] = [
+    type Flag = (&'static str, fn(&mut Action));
+    let flags: [Flag; 4] = [
         ("no-store", |action| action.ignore_no_store = true),
         ("private", |action| action.ignore_private = true),
         ("authorization", |action| action.ignore_authorization = true),

@@ -10,12 +10,14 @@ use http::header::{
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Body;
-use larder_policy::{CacheKey, TargetUri};
+use larder_policy::TargetUri;
 use larder_storage::{Filter, Repair};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 
+use super::explain::explain;
+use super::explained::{Explain, Explained};
 use super::guard::Guard;
 use super::messages::{Failure, Purge, Removed, Verified, Verify};
 use super::server::Services;
@@ -33,6 +35,7 @@ larder's control API
 GET  /health   {\"status\":\"ok\"} while the proxy runs
 GET  /metrics  counters and gauges for Prometheus
 GET  /stats    the figures of `larder stats`, as JSON
+POST /explain  {\"url\": URL, \"method\": \"GET\", \"fields\": [\"Name: value\"]}: how it would be answered, and why
 POST /purge    {\"url\": URL} or {\"host\": HOST} or {\"tag\": TAG} or {\"all\": true}: removes stored responses
 POST /verify   {\"repair\": true or false}: compares every stored body with its digest
 
@@ -99,6 +102,7 @@ enum Route {
     Health,
     Metrics,
     Stats,
+    Explain,
     Purge,
     Verify,
 }
@@ -106,24 +110,26 @@ enum Route {
 impl Route {
     /// The route of a request, if its method fits.
     fn of(method: &Method, path: &str) -> Result<Self, Refusal> {
-        let (route, changes) = match path {
+        let (route, posted) = match path {
             "/" => (Self::List, false),
             "/health" => (Self::Health, false),
             "/metrics" => (Self::Metrics, false),
             "/stats" => (Self::Stats, false),
+            "/explain" => (Self::Explain, true),
             "/purge" => (Self::Purge, true),
             "/verify" => (Self::Verify, true),
             _ => return Err(Refusal::new(StatusCode::NOT_FOUND, "there is no such page; GET / lists all")),
         };
         match *method {
-            Method::POST if changes => Ok(route),
-            Method::GET | Method::HEAD if !changes => Ok(route),
-            _ => Err(Refusal::not_allowed(if changes { "POST" } else { "GET, HEAD" })),
+            Method::POST if posted => Ok(route),
+            Method::GET | Method::HEAD if !posted => Ok(route),
+            _ => Err(Refusal::not_allowed(if posted { "POST" } else { "GET, HEAD" })),
         }
     }
 
-    fn changes_state(self) -> bool {
-        matches!(self, Self::Purge | Self::Verify)
+    /// Whether it changes something, or shows what single clients asked for.
+    fn needs_trust(self) -> bool {
+        matches!(self, Self::Explain | Self::Purge | Self::Verify)
     }
 }
 
@@ -160,9 +166,9 @@ impl Api {
         }
         let route = Route::of(request.method(), request.uri().path())?;
         if let Door::Tcp(guard) = door
-            && route.changes_state()
+            && route.needs_trust()
         {
-            guard.admit_change(&request)?;
+            guard.admit_trusted(&request)?;
         }
         match route {
             Route::List => Ok(text("text/plain; charset=utf-8", LIST.to_owned())),
@@ -175,9 +181,17 @@ impl Api {
                 let store = self.services.store.stats().into();
                 Ok(json(&self.services.metrics.figures(self.services.clock.now(), Some(store))))
             }
+            Route::Explain => Ok(json(&self.explain(&message(request).await?).await?)),
             Route::Purge => Ok(json(&self.purge(message(request).await?).await?)),
             Route::Verify => Ok(json(&self.verify(message(request).await?).await?)),
         }
+    }
+
+    async fn explain(&self, question: &Explain) -> Result<Explained, Refusal> {
+        let Services { rules, store, clock, .. } = &self.services;
+        explain(rules, store, question, clock.now())
+            .await
+            .map_err(|invalid| Refusal::bad_request(invalid.to_string()))
     }
 
     async fn purge(&self, what: Purge) -> Result<Removed, Refusal> {
@@ -185,8 +199,7 @@ impl Api {
             Purge::Url(url) => {
                 let unusable = |error| Refusal::bad_request(format!("not the URL of a request: {error}"));
                 let target = TargetUri::parse(url.as_bytes()).map_err(unusable)?;
-                let behind = self.services.origins.iter().map(|origin| CacheKey::behind(origin, &target));
-                std::iter::once(CacheKey::of(&target)).chain(behind).map(Filter::Url).collect()
+                self.services.rules.keys(&target).into_iter().map(Filter::Url).collect()
             }
             Purge::Host(host) => vec![Filter::Host(host)],
             Purge::Tag(tag) => vec![Filter::Tag(tag)],
@@ -293,6 +306,8 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::collapse::Flights;
+    use crate::config::Config;
+    use crate::control::explain::Rules;
     use crate::metrics::Metrics;
 
     #[tokio::test]
@@ -302,7 +317,7 @@ mod tests {
         let metrics = Arc::new(Metrics::new(Timestamp::from_secs(0)));
         let flights = Arc::new(Flights::new(1, Duration::ZERO));
         let clock = Clock::manual(Timestamp::from_secs(0));
-        let api = Api::new(Services { metrics, store, clock, flights, origins: Vec::new() });
+        let api = Api::new(Services { metrics, store, clock, flights, rules: Rules::of(&Config::default()) });
         let running = Arc::clone(&api.verifying).try_lock_owned().unwrap();
         let verify = || Request::post("/verify").body(Full::<Bytes>::default()).unwrap();
         assert_eq!(api.answer(&Door::Socket, verify()).await.status(), StatusCode::CONFLICT);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::explained::{Explain, Explained};
 use super::messages::{Failure, Purge, Removed, Verified, Verify};
 use super::socket;
 use crate::metrics::Figures;
@@ -86,6 +87,16 @@ impl Client {
     /// See [`get`](Self::get).
     pub fn stats(&self) -> Result<Figures, ClientError> {
         self.get("/stats")
+    }
+
+    /// Asks how a request would be answered, and why.
+    ///
+    /// # Errors
+    ///
+    /// See [`post`](Self::post).
+    pub fn explain(&self, question: &Explain) -> Result<Explained, ClientError> {
+        let body = serde_json::to_vec(question).map_err(|error| self.nonsense(error))?;
+        self.ask("POST", "/explain", &body, Some(READ_TIMEOUT))
     }
 
     /// Removes stored responses.

@@ -6,10 +6,9 @@
 //! - The request must be for an address literal or `localhost`, not for a name: a page whose name was
 //!   made to resolve to this port (DNS rebinding) cannot read an answer. A client with the token may use
 //!   any name.
-//! - Whatever changes state needs the token, in `Authorization: Bearer`. Without a configured token nothing
-//!   can be changed over TCP.
-//! - A request that changes state and comes from a web page, which its `Origin` tells, is refused whatever
-//!   else it has.
+//! - Whatever changes state, or shows what clients asked for, needs the token, in `Authorization: Bearer`.
+//!   Without a configured token nothing of the kind can be done over TCP.
+//! - Such a request that comes from a web page, which its `Origin` tells, is refused whatever else it has.
 
 use std::hint::black_box;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -49,14 +48,14 @@ impl Guard {
         Err(Refusal::misdirected("use this API by its address or as localhost, or send its token"))
     }
 
-    /// Whether the request, which changes state, may do so.
-    pub(super) fn admit_change<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+    /// Whether the request, which needs more trust than a look at the figures, has it.
+    pub(super) fn admit_trusted<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
         if request.headers().contains_key(ORIGIN) {
-            return Err(Refusal::forbidden("web pages may not change anything"));
+            return Err(Refusal::forbidden("web pages may not do this"));
         }
         if self.token.is_none() {
             return Err(Refusal::forbidden(
-                "no token is configured, so nothing can be changed over TCP: set `token` under `[admin]` in the \
+                "no token is configured, so this cannot be done over TCP: set `token` under `[admin]` in the \
                  configuration file, or use the control socket in the cache directory",
             ));
         }
@@ -170,7 +169,7 @@ mod tests {
             (&[("authorization", "Bearer s3cret"), ("origin", "http://127.0.0.1")], 403),
             (&[("authorization", "Bearer s3cret"), ("origin", "null")], 403),
         ] {
-            assert_eq!(status(guard.admit_change(&request(fields))), expected, "{fields:?}");
+            assert_eq!(status(guard.admit_trusted(&request(fields))), expected, "{fields:?}");
         }
     }
 
@@ -178,7 +177,7 @@ mod tests {
     fn without_a_configured_token_nothing_can_be_changed() {
         for guard in [Guard::new(None), Guard::new(Some(""))] {
             for fields in [&[][..], &[("authorization", "Bearer ")], &[("authorization", "Bearer x")]] {
-                let refusal = guard.admit_change(&request(fields)).unwrap_err();
+                let refusal = guard.admit_trusted(&request(fields)).unwrap_err();
                 assert_eq!(refusal.status, StatusCode::FORBIDDEN);
                 assert!(refusal.message.contains("set `token` under `[admin]`"), "{}", refusal.message);
             }

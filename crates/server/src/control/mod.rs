@@ -1,7 +1,7 @@
-//! The control API: health, metrics, figures, purging and verifying, for the operator alone.
+//! The control API: health, metrics, figures, explanations, purging and verifying, for the operator alone.
 //!
 //! It is served on a Unix socket that only the proxy's user can open, and over TCP where `admin` is
-//! set, where a change needs the configured token. It has listeners of its own and cannot be reached
+//! set, where a change, or a look at what is stored, needs the configured token. It has listeners of its own and cannot be reached
 //! through the proxy's ports, whose access rules know the addresses.
 //!
 //! | request | answer |
@@ -10,6 +10,7 @@
 //! | `GET /health` | `{"status":"ok"}` while the proxy runs |
 //! | `GET /metrics` | Prometheus text |
 //! | `GET /stats` | [`Figures`](crate::Figures) |
+//! | `POST /explain` | [`Explain`] to [`Explained`] |
 //! | `POST /purge` | [`Purge`] to [`Removed`] |
 //! | `POST /verify` | [`Verify`] to [`Verified`] |
 //!
@@ -19,6 +20,8 @@
 
 mod api;
 mod client;
+mod explain;
+mod explained;
 mod guard;
 mod messages;
 mod server;
@@ -27,6 +30,11 @@ mod socket;
 mod tests;
 
 pub use client::{Client, ClientError};
+pub use explain::{InvalidQuestion, Rules, explain};
+pub use explained::{
+    Because, Explain, Explained, ExplainedAnswer, ExplainedConditions, ExplainedField, ExplainedFreshness,
+    ExplainedRule, ExplainedStep, ExplainedVariant, Match, RuleKind, RuleRole, StandsIn, Verdict,
+};
 pub use messages::{Purge, Removed, Verified, Verify};
 pub(crate) use server::{Handle, start};
 pub use socket::socket_path;

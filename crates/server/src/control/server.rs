@@ -12,7 +12,6 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use larder_policy::TargetUri;
 use larder_storage::Store;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
@@ -20,11 +19,12 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::api::{Api, Door};
+use super::explain::Rules;
 use super::guard::Guard;
 use super::socket::{self, SocketFile};
 use crate::clock::Clock;
 use crate::collapse::Flights;
-use crate::config::{Config, ListenerKind};
+use crate::config::Config;
 use crate::error::StartError;
 use crate::metrics::Metrics;
 
@@ -52,8 +52,8 @@ pub(super) struct Services {
     pub(super) store: Store,
     pub(super) clock: Clock,
     pub(super) flights: Arc<Flights>,
-    /// The origins of reverse listeners, behind which a URL has a key of its own.
-    pub(super) origins: Vec<TargetUri>,
+    /// What keys and decisions depend on.
+    pub(super) rules: Rules,
 }
 
 /// The running control API. Dropping it removes the socket, stops listening, and lets answers end for two seconds at most;
@@ -121,17 +121,12 @@ pub(crate) fn start(
     let (stop, stopped) = watch::channel(false);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
-    let origins = config.listeners.iter().filter_map(|listener| match &listener.kind {
-        ListenerKind::Reverse { origin } => Some(origin.clone()),
-        ListenerKind::Forward => None,
-    });
-    let origins = origins.collect();
     let services = Services {
         metrics: Arc::clone(metrics),
         store: store.clone(),
         clock: clock.clone(),
         flights: Arc::clone(flights),
-        origins,
+        rules: Rules::of(config),
     };
     let api = Arc::new(Api::new(services));
     let run = move || {
