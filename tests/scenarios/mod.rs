@@ -8,6 +8,7 @@ mod damage;
 mod framing;
 mod lifecycle;
 mod limits;
+mod overrides;
 mod packages;
 mod parent;
 mod parts;

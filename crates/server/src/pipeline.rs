@@ -517,7 +517,8 @@ impl Ask<'_> {
     async fn forget_changed(&self, head: &ResponseHead) {
         let proxy = &self.worker.proxy;
         for changed in invalidates(&self.request.method, head.status, self.uri, &head.fields) {
-            let key = self.key.sibling(changed.target());
+            // An override may leave parameters out of the key.
+            let key = self.key.sibling(self.policy.overrides.key(changed.target()).target());
             proxy.flights.outdate(&key);
             proxy.store.remove(&key).await;
         }
