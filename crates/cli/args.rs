@@ -30,6 +30,7 @@ Examples:
   http_proxy=http://127.0.0.1:3128 curl http://example.com/
   larder check larder.toml                      every fault of a configuration, with its line
   larder stats --watch                          what the cache is doing now
+  larder explain http://example.com/            why that is, or is not, a hit
 
 `larder COMMAND --help` has more examples.
 Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration";
@@ -65,6 +66,18 @@ Examples:
 
 A running larder is asked through its control socket; when none runs, the cache
 is opened directly.";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  larder explain http://example.com/logo.png
+  larder explain -H 'Accept-Language: de' -H 'Accept-Encoding: gzip' http://example.com/
+  larder explain --json http://example.com/ | jq -r '.answers[].decision'
+
+Give the fields that Vary names as the client sends them: they choose the variant.
+Nothing is fetched, and the request need not have been made. A running larder is
+asked through its control socket; when none runs, the cache is opened directly and
+judged by the configuration that --config names.
+Exit codes: 0 explained, hit or not; 1 the cache could not be asked";
 
 const STATS_EXAMPLES: &str = "\
 Examples:
@@ -102,6 +115,9 @@ pub(crate) enum Command {
     /// Is this configuration right? Every fault with its line and what to write instead
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
+    /// Why is, or is not, this request a hit? The decision and all that led to it
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArgs),
     /// Remove stored responses
     #[command(after_help = PURGE_EXAMPLES)]
     Purge(PurgeArgs),
@@ -156,7 +172,7 @@ pub(crate) struct ServeArgs {
     /// Serve the admin API, /metrics and /health here [default: no]
     #[arg(long, value_name = "ADDR", value_parser = values::address, help_heading = "Admin")]
     pub(crate) admin: Option<SocketAddr>,
-    /// Token for whatever changes state there; every user of this machine can read a flag, so prefer LARDER_ADMIN_TOKEN
+    /// Token for whatever changes state or tells of requests there; every user of this machine can read a flag, so prefer LARDER_ADMIN_TOKEN
     #[arg(long, value_name = "TOKEN", value_parser = values::token, help_heading = "Admin")]
     pub(crate) admin_token: Option<String>,
 
@@ -238,6 +254,25 @@ impl StoreArgs {
     }
 }
 
+/// `larder explain`
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The URL, as a client asks for it
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+    /// A field of the request, like curl's; repeatable
+    #[arg(short = 'H', long, value_name = "FIELD: VALUE", value_parser = values::field_line)]
+    pub(crate) header: Vec<String>,
+    /// The method of the request
+    #[arg(long, value_name = "METHOD", default_value = "GET", value_parser = ["GET", "HEAD"])]
+    pub(crate) method: String,
+    /// As JSON, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
 /// `larder purge`
 #[derive(Debug, Args)]
 pub(crate) struct PurgeArgs {
@@ -254,7 +289,7 @@ pub(crate) struct PurgeWhat {
     /// The URL, exactly as it was requested
     #[arg(value_name = "URL")]
     pub(crate) url: Option<String>,
-    /// All responses that carried this tag (in Surrogate-Key or Cache-Tag)
+    /// All responses that carried this tag (in Cache-Tag, Surrogate-Key or xkey)
     #[arg(long, value_name = "TAG")]
     pub(crate) tag: Option<String>,
     /// All responses from this host

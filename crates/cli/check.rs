@@ -72,6 +72,9 @@ fn summary(settings: &Settings) -> String {
         };
         rows.push(("admin API", format!("{} ({token})", admin.address)));
     }
+    if !config.policy.overrides.is_empty() {
+        rows.push(("overrides", joined(config.policy.overrides.iter().map(|one| one.name.clone()))));
+    }
     if !config.packages {
         rows.push(("packages", "no rules of their own".to_owned()));
     }

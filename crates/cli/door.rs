@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use crate::args::StoreArgs;
 use crate::failure::Failure;
 use crate::output;
-use crate::settings::{self, Machine, Sources, StoreSettings, Variables};
+use crate::settings::{self, Machine, Settings, Sources, StoreSettings, Variables};
 
 /// More disk than there is, in bytes.
 const BOUNDLESS: u64 = 1 << 60;
@@ -30,6 +30,11 @@ pub(crate) struct Alone {
 
 /// Where the store is, by flags, variables and the file.
 pub(crate) fn locate(args: StoreArgs) -> Result<StoreSettings, Failure> {
+    Ok(settings(args)?.store)
+}
+
+/// Likewise, and how a larder with these settings judges requests.
+pub(crate) fn settings(args: StoreArgs) -> Result<Settings, Failure> {
     let (flags, file) = args.split();
     let sources = Sources { file, variables: Variables::of_process(), flags };
     settings::for_store(sources, &Machine::this()).map_err(Failure::Configuration)
@@ -100,6 +105,15 @@ pub(crate) fn cannot_open(error: OpenError) -> anyhow::Error {
 
 impl Alone {
     fn open(settings: &StoreSettings) -> anyhow::Result<Self> {
+        // Whoever only asks makes no store.
+        let dir = &settings.options.dir;
+        let empty = std::fs::read_dir(dir).map_or_else(
+            |error| error.kind() == std::io::ErrorKind::NotFound,
+            |mut entries| entries.next().is_none(),
+        );
+        if empty {
+            anyhow::bail!("there is no cache at {}; choose another directory with `--cache-dir DIR`", dir.display());
+        }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

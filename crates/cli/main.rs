@@ -8,6 +8,7 @@ mod args;
 mod check;
 mod completions;
 mod door;
+mod explain;
 mod failure;
 #[cfg(test)]
 mod golden;
@@ -55,6 +56,7 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => serve::run(*args),
         Command::Check(args) => check::run(&args.file),
+        Command::Explain(args) => explain::run(args),
         Command::Purge(args) => purge::run(args),
         Command::Stats(args) => stats::run(args),
         Command::Verify(args) => verify::run(args),

@@ -1,30 +1,25 @@
 //! `larder purge`: removes stored responses, in a running larder or in a store nobody uses.
 
-use larder_policy::{CacheKey, TargetUri};
-use larder_server::control::Purge;
-use larder_storage::Filter;
+use larder_policy::TargetUri;
+use larder_server::control::{Purge, Rules};
+use larder_storage::{Filter, Store};
 
 use crate::args::{PurgeArgs, PurgeWhat};
 use crate::door::{self, Door};
 use crate::failure::Failure;
-use crate::output;
+use crate::{output, values};
 
 /// Runs the command.
 pub(crate) fn run(args: PurgeArgs) -> Result<(), Failure> {
     let what = what(args.what)?;
-    let settings = door::locate(args.store)?;
-    let removed = match door::open(&settings)? {
+    let settings = door::settings(args.store)?;
+    let removed = match door::open(&settings.store)? {
         Door::Running(client) => client.purge(&what).map_err(door::refused)?.removed,
         Door::Alone(alone) => alone.ask(|store| async move {
             let filter = match what {
                 Purge::Url(url) => {
-                    let key = key(&url).map_err(anyhow::Error::msg)?;
-                    let removed = store.remove_where(Filter::Url(key.clone())).await?;
-                    if removed > 0 {
-                        return Ok(removed);
-                    }
-                    // A reverse proxy may have stored it, for an origin that is not known here.
-                    Filter::Target(key.target().clone())
+                    let target = values::target(&url).map_err(anyhow::Error::msg)?;
+                    return by_url(&store, &Rules::of(&settings.config), target).await;
                 }
                 Purge::Host(host) => Filter::Host(host),
                 Purge::Tag(tag) => Filter::Tag(tag),
@@ -34,6 +29,19 @@ pub(crate) fn run(args: PurgeArgs) -> Result<(), Failure> {
         })?,
     };
     output::print(&told(removed))
+}
+
+/// Removes what is stored for a target, by itself or behind an origin.
+async fn by_url(store: &Store, rules: &Rules, target: TargetUri) -> anyhow::Result<u64> {
+    let mut removed = 0;
+    for key in rules.keys(&target) {
+        removed += store.remove_where(Filter::Url(key)).await?;
+    }
+    if removed == 0 {
+        // A reverse proxy may have stored it, for an origin that is not known here.
+        removed = store.remove_where(Filter::Target(target)).await?;
+    }
+    Ok(removed)
 }
 
 fn told(removed: u64) -> String {
@@ -48,8 +56,8 @@ fn told(removed: u64) -> String {
 fn what(args: PurgeWhat) -> Result<Purge, Failure> {
     match args {
         PurgeWhat { url: Some(url), .. } => {
-            let key = key(&url).map_err(Failure::Usage)?;
-            Ok(Purge::Url(key.as_str().to_owned()))
+            let target = values::target(&url).map_err(Failure::Usage)?;
+            Ok(Purge::Url(target.to_string()))
         }
         PurgeWhat { tag: Some(tag), .. } => Ok(Purge::Tag(tag)),
         PurgeWhat { host: Some(host), .. } => {
@@ -57,17 +65,15 @@ fn what(args: PurgeWhat) -> Result<Purge, Failure> {
                 let why = format!("`{host}` is not a host; write its name alone, like `example.com`");
                 return Err(Failure::Usage(why));
             }
+            if let Some((name, port)) = host.rsplit_once(':').filter(|(name, _)| !name.contains(':'))
+                && port.bytes().all(|byte| byte.is_ascii_digit())
+            {
+                let why = format!("a host is purged whatever the port; write its name alone: `--host {name}`");
+                return Err(Failure::Usage(why));
+            }
             Ok(Purge::Host(host.to_ascii_lowercase()))
         }
         PurgeWhat { .. } => Ok(Purge::All(true)),
-    }
-}
-
-fn key(url: &str) -> Result<CacheKey, String> {
-    match TargetUri::parse(url.as_bytes()) {
-        Ok(target) => Ok(CacheKey::of(&target)),
-        Err(_) if !url.contains("://") => Err(format!("`{url}` is not a URL; write `http://{url}`")),
-        Err(error) => Err(format!("`{url}` is not a URL that can be stored: {error}")),
     }
 }
 

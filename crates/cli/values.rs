@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use larder_policy::{Scheme, TargetUri};
+use larder_policy::{Fields, Scheme, TargetUri};
 use larder_server::config::{AccessLogFormat, AccessLogTarget, Destination, Parent};
 
 /// The names of the access log's formats, as flags and the file spell them.
@@ -228,6 +228,34 @@ pub(crate) fn workers(text: &str) -> Result<usize, String> {
         Ok(workers @ 1..=MOST_WORKERS) => Ok(workers),
         _ => Err(format!("`{text}` is not a number of workers; write one from 1 to {MOST_WORKERS}")),
     }
+}
+
+/// The URL of a request, in the spelling that keys have.
+pub(crate) fn target(text: &str) -> Result<TargetUri, String> {
+    TargetUri::parse(text.as_bytes()).map_err(|error| {
+        if text.contains("://") {
+            format!("`{text}` is not a URL that can be stored: {error}")
+        } else {
+            format!("`{text}` is not a URL; write `http://{text}`")
+        }
+    })
+}
+
+/// A line of a field section: `Name: value`.
+pub(crate) fn field_line(text: &str) -> Result<String, String> {
+    let remedy = match text.split_once(':') {
+        Some((name, value)) => {
+            if Fields::new().push(name, value.trim().as_bytes()).is_ok() {
+                return Ok(text.to_owned());
+            }
+            "its name or value holds what no field does; write one like `Accept-Language: de`".to_owned()
+        }
+        None => match text.split_once(['=', ' ']) {
+            Some((name, value)) if field_name(name).is_ok() => format!("write `{name}: {value}`"),
+            _ => "write one like `Accept-Language: de`".to_owned(),
+        },
+    };
+    Err(format!("`{text}` is not a field; {remedy}"))
 }
 
 /// A field's name (RFC 9110, 5.1).

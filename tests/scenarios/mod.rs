@@ -5,6 +5,7 @@ mod behaviour;
 mod caching;
 mod collapse;
 mod damage;
+mod explain;
 mod framing;
 mod lifecycle;
 mod limits;

@@ -1,6 +1,8 @@
 //! What an operator sets beyond or against the origin's word.
 
-use larder_policy::{Action, DeltaSeconds, HostPattern, IgnoreQuery, Override, Overrides, ParameterPattern, PathPattern};
+use larder_policy::{
+    Action, DeltaSeconds, HostPattern, IgnoreQuery, Override, Overrides, ParameterPattern, PathPattern,
+};
 
 use crate::support::{Origin, Proxy};
 
@@ -19,9 +21,15 @@ fn proxy_with(path: &str, action: Action) -> Proxy {
 #[test]
 fn silence_is_filled_and_the_rule_is_named() {
     let origin = Origin::start(|_, reply| reply.send(200, &[], b"x"));
-    let proxy = proxy_with("/static/**", Action { fresh_for: Some(DeltaSeconds::from_secs(60)), ..Action::default() });
+    let proxy = proxy_with(
+        "/static/**",
+        Action { fresh_for: Some(DeltaSeconds::from_secs(60)), ..Action::default() },
+    );
     let url = origin.url("/static/a/b.css");
-    assert_eq!(proxy.get(&url).cache_status(), "larder; fwd=uri-miss; fwd-status=200; stored; detail=override:mine");
+    assert_eq!(
+        proxy.get(&url).cache_status(),
+        "larder; fwd=uri-miss; fwd-status=200; stored; detail=override:mine"
+    );
     proxy.pass(59);
     assert_eq!(proxy.get(&url).cache_status(), "larder; hit; detail=override:mine");
     proxy.pass(2);

@@ -73,6 +73,9 @@ fn the_page_has_every_key_and_no_other() {
 fn the_defaults_of_the_page_are_those_of_the_program() {
     let mut source = String::new();
     let mut current = String::new();
+    // An override that is written out is one more than none, with defaults of its own.
+    let mut plain = "\n[[override]]\nname = \"plain\"\n".to_owned();
+    let bare = plain.clone();
     for row in rows() {
         let Some(default) = row.default else {
             let words = [
@@ -82,10 +85,15 @@ fn the_defaults_of_the_page_are_those_of_the_program() {
                 "without end",
                 "half of `disk`",
                 "by kind of listener",
+                "all",
             ];
             assert!(words.contains(&row.default_cell.as_str()), "{}: {}", row.key, row.default_cell);
             continue;
         };
+        if row.table == "override" {
+            writeln!(plain, "{} = {default}", row.key).unwrap();
+            continue;
+        }
         if row.table != current {
             let brackets = if row.table == "listener" { "[[listener]]" } else { &format!("[{}]", row.table) };
             writeln!(source, "{brackets}").unwrap();
@@ -94,6 +102,7 @@ fn the_defaults_of_the_page_are_those_of_the_program() {
         writeln!(source, "{} = {default}", row.key).unwrap();
     }
     assert_eq!(format!("{:#?}", settled(&source)), format!("{:#?}", settled("")));
+    assert_eq!(format!("{:#?}", settled(&plain)), format!("{:#?}", settled(&bare)));
 }
 
 #[test]
@@ -110,9 +119,11 @@ fn the_page_names_every_flag_of_serve() {
 }
 
 #[test]
-fn the_example_of_the_page_is_right() {
+fn the_examples_of_the_page_are_right() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
     let page = std::fs::read_to_string(path).unwrap();
-    let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    assert_eq!(settled(example).config.listeners.len(), 2);
+    let examples = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let [whole, overrides] = examples.map(settled).collect::<Vec<_>>().try_into().unwrap();
+    assert_eq!(whole.config.listeners.len(), 2);
+    assert_eq!(overrides.config.policy.overrides.iter().count(), 3);
 }

@@ -12,7 +12,7 @@ use toml::de::DeTable;
 
 use super::fault::{Fault, Place, Position, Report, Severity};
 use super::walk::{Known, Section, Walk, in_quotes, path, whole_number};
-use super::{Draft, Given, ListenerDraft};
+use super::{Draft, Given, ListenerDraft, overrides};
 use crate::units::DiskSize;
 use crate::values;
 
@@ -63,6 +63,7 @@ fn draft(top: Section<'_>) -> Draft {
         .integer("workers", 1..=values::MOST_WORKERS as u64)
         .map(|given| Given { value: usize::try_from(given.value).unwrap_or(1), place: given.place });
     listeners(top, &mut draft);
+    draft.overrides = overrides::read(top);
     cache(top.table("cache"), &mut draft);
     limits(top.table("limits"), &mut draft);
     access(top.table("access"), &mut draft);

@@ -9,6 +9,7 @@ mod documented;
 mod fault;
 mod file;
 mod machine;
+mod overrides;
 mod settle;
 mod variables;
 mod walk;
@@ -137,6 +138,7 @@ pub(crate) struct Draft {
     pub(crate) limits: Limits,
     pub(crate) connections_per_client: Option<Place>,
     pub(crate) policy: PolicySettings,
+    pub(crate) overrides: Vec<overrides::OverrideDraft>,
 }
 
 /// Where settings come from.
@@ -215,15 +217,16 @@ pub(crate) fn for_serve(sources: Sources, machine: &Machine) -> Result<(Settings
     settings.filter(|_| report.errors() == 0).map(|settings| (settings, report.clone())).ok_or(report)
 }
 
-/// Where the store is and how it would be opened, for commands that serve nothing: what is wrong with listeners
-/// and access does not concern them, what is wrong with the file's values does.
+/// What commands that serve nothing go by: where the store is, how it would be opened, and how requests are judged. What
+/// is wrong with listeners and access does not concern them, what is wrong with the file's values does.
 ///
 /// # Errors
 ///
 /// All that is wrong.
-pub(crate) fn for_store(sources: Sources, machine: &Machine) -> Result<StoreSettings, Report> {
+pub(crate) fn for_store(sources: Sources, machine: &Machine) -> Result<Settings, Report> {
     let (draft, mut report) = gather(sources, machine);
-    let settings = settle::store(&draft, machine, &mut report);
+    let settings =
+        settle::store(&draft, machine, &mut report).map(|store| settle::assemble(draft, store, &mut report));
     settings.filter(|_| report.errors() == 0).ok_or(report)
 }
 
@@ -375,7 +378,7 @@ mod tests {
             flags: Shared::default(),
         };
         let store = for_store(sources(None), &Machine::imagined()).unwrap();
-        assert_eq!(store.options.dir, PathBuf::from("/home/ann/.cache/larder"));
+        assert_eq!(store.store.options.dir, PathBuf::from("/home/ann/.cache/larder"));
         assert!(for_store(sources(Some("wrong-values.toml")), &Machine::imagined()).is_err());
     }
 
@@ -388,7 +391,8 @@ mod tests {
                 Sources { file: None, variables: Variables::default(), flags: Shared::default() },
                 &machine,
             )
-            .unwrap();
+            .unwrap()
+            .store;
             (store.options.disk_limit >> 20, store.disk_words)
         };
         let roomy = |_: &Path| Some(Space { total: 50 << 30, available: 13 << 30 });

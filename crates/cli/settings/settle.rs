@@ -5,12 +5,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use larder_policy::TargetUri;
+use larder_policy::{PolicySettings, TargetUri};
 use larder_server::config::{Access, AccessLogSettings, Admin, Config, Listener, ListenerKind, Upstream};
 use larder_storage::Options;
 
 use super::fault::{Place, Report};
-use super::{Draft, Given, GivenList, Machine, Settings, StoreSettings};
+use super::{Draft, Given, GivenList, Machine, Settings, StoreSettings, overrides};
 use crate::units::{ByteSize, DiskSize, rough_size};
 
 /// Where larder listens unless told otherwise.
@@ -34,7 +34,17 @@ pub(super) fn settle(draft: Draft, machine: &Machine, report: &mut Report) -> Op
     check_admin(&listeners, &draft, report);
     check_ca_files(&draft, machine, report);
     check_limits(&draft, report);
+    let Some(store) = store else {
+        overrides::settle(&draft.overrides, report);
+        return None;
+    };
+    Some(assemble(draft, store, report))
+}
 
+/// The settings themselves. What is wrong with listeners, access and limits was told before, or does not matter.
+pub(super) fn assemble(draft: Draft, store: StoreSettings, report: &mut Report) -> Settings {
+    let listeners = listeners(&draft);
+    let overrides = overrides::settle(&draft.overrides, report);
     let Draft { shared, name, private_destinations, packages, limits, policy, targeted_fields, .. } = draft;
     let access = Access::default();
     let base = Config::default();
@@ -42,7 +52,6 @@ pub(super) fn settle(draft: Draft, machine: &Machine, report: &mut Report) -> Op
     let access_log =
         shared.access_log.map(|given| AccessLogSettings { target: given.value, format: log_format });
     let token = shared.admin_token.map(|given| given.value);
-    let store = store?;
     let config = Config {
         listeners: listeners.into_iter().map(|listener| listener.settled).collect(),
         workers: shared.workers.map_or(base.workers, |given| given.value),
@@ -57,7 +66,7 @@ pub(super) fn settle(draft: Draft, machine: &Machine, report: &mut Report) -> Op
             ca_files: values_of(shared.upstream_ca).unwrap_or_default(),
             parent: shared.parent.map(|given| given.value),
         },
-        policy,
+        policy: PolicySettings { overrides, ..policy },
         targeted_fields,
         packages: packages.unwrap_or(base.packages),
         access_log,
@@ -66,7 +75,7 @@ pub(super) fn settle(draft: Draft, machine: &Machine, report: &mut Report) -> Op
         name: name.unwrap_or(base.name),
     };
     let log_level = shared.log_level.map_or_else(|| "info".to_owned(), |given| given.value);
-    Some(Settings { config, store, log_level })
+    Settings { config, store, log_level }
 }
 
 fn values_of<T>(list: Option<GivenList<T>>) -> Option<Vec<T>> {

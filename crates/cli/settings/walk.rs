@@ -7,7 +7,9 @@ use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
+use larder_policy::DeltaSeconds;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -253,12 +255,22 @@ impl<'w> Section<'w> {
     }
 
     /// A duration of at least this many milliseconds, and of a year at the most.
-    pub(crate) fn duration(&self, key: &'static str, least_ms: u64) -> Option<Given<std::time::Duration>> {
+    pub(crate) fn duration(&self, key: &'static str, least_ms: u64) -> Option<Given<Duration>> {
+        self.read(key, |value| duration_value(value, least_ms))
+    }
+
+    /// A duration in whole seconds, of a year at the most.
+    pub(crate) fn seconds(&self, key: &'static str) -> Option<Given<DeltaSeconds>> {
         self.read(key, |value| {
-            let span: TimeSpan = unit_value(value, "a duration", "s")?;
-            let ms = u64::try_from(span.duration().as_millis()).unwrap_or(u64::MAX);
-            let print = |ms| TimeSpan::from(std::time::Duration::from_millis(ms));
-            within(span.duration(), ms, &(least_ms..=365 * 86_400_000), print)
+            let duration = duration_value(value, 0)?;
+            if duration.subsec_millis() != 0 {
+                return Err(format!(
+                    "{} is no whole number of seconds; write `\"{}s\"`, for instance",
+                    TimeSpan::from(duration),
+                    duration.as_secs() + 1
+                ));
+            }
+            Ok(DeltaSeconds::from_secs(duration.as_secs()))
         })
     }
 
@@ -295,7 +307,33 @@ impl<'w> Section<'w> {
         Some(Given { value: members, place: self.walk.place(value) })
     }
 
-    fn read<T>(
+    /// A list with at least one member, of which an empty one would say the opposite of what it seems to.
+    pub(crate) fn filled_list<T>(
+        &self,
+        key: &'static str,
+        example: &str,
+        each: impl Fn(&DeValue<'_>) -> Result<T, String>,
+    ) -> Option<Given<Vec<Given<T>>>> {
+        let given = self.list(key, example, each)?;
+        if let Some(value) =
+            self.find(key).filter(|value| value.get_ref().as_array().is_some_and(|items| items.is_empty()))
+        {
+            let text = format!(
+                "{}: an empty list would mean all there are; remove it, or write one like `{key} = {example}`",
+                self.full(key)
+            );
+            self.walk.fault(value, text);
+        }
+        Some(given)
+    }
+
+    /// Whether the key holds a list, well-formed or not.
+    pub(crate) fn is_list(&self, key: &str) -> bool {
+        self.find(key).is_some_and(|value| value.get_ref().is_array())
+    }
+
+    /// A value that reads as something.
+    pub(crate) fn read<T>(
         &self,
         key: &'static str,
         parse: impl FnOnce(&DeValue<'_>) -> Result<T, String>,
@@ -358,6 +396,14 @@ fn unit_value<T: FromStr<Err = crate::units::UnitError>>(
     }
     let example = if unit == "s" { "30s" } else { "512MiB" };
     in_quotes(value, what, example)?.parse().map_err(|error: crate::units::UnitError| error.to_string())
+}
+
+/// A duration within bounds, of a year at the most.
+fn duration_value(value: &DeValue<'_>, least_ms: u64) -> Result<Duration, String> {
+    let span: TimeSpan = unit_value(value, "a duration", "s")?;
+    let ms = u64::try_from(span.duration().as_millis()).unwrap_or(u64::MAX);
+    let print = |ms| TimeSpan::from(Duration::from_millis(ms));
+    within(span.duration(), ms, &(least_ms..=365 * 86_400_000), print)
 }
 
 fn within<T, P: std::fmt::Display>(

@@ -99,9 +99,7 @@ impl NotStored {
             Self::Override => "override",
         }
     }
-}
 
-impl NotStored {
     /// The section that has the rule.
     pub const fn section(self) -> &'static str {
         match self {

@@ -35,6 +35,13 @@ pub(crate) enum Fit {
 }
 
 const ACCEPT_LANGUAGE: &str = "accept-language";
+const ACCEPT_ENCODING: &str = "accept-encoding";
+
+/// Whether a field is a list of preferences, in which only the order of the weights means anything (RFC 9110, 12.5.3 and
+/// 12.5.4).
+fn is_ranked(name: &str) -> bool {
+    matches!(name, ACCEPT_LANGUAGE | ACCEPT_ENCODING)
+}
 
 impl Nominated {
     /// Takes from `request` what the Vary of `response` nominates.
@@ -73,12 +80,16 @@ impl Nominated {
         for field in &self.fields {
             let stored = field.value.as_deref();
             if &*field.name == ACCEPT_LANGUAGE {
-                if !same_languages(stored, request) {
+                if !same_preferences(stored, ACCEPT_LANGUAGE, request) {
                     let wanted = preferred_language(request)?;
                     if !self.language.as_deref()?.eq_ignore_ascii_case(wanted) {
                         return None;
                     }
                     fit = Fit::Language;
+                }
+            } else if is_ranked(&field.name) {
+                if !same_preferences(stored, &field.name, request) {
+                    return None;
                 }
             } else if !same_lines(stored, &field.name, request) {
                 return None;
@@ -237,12 +248,12 @@ fn normalise(name: &str, request: &Fields) -> Option<Vec<u8>> {
         return None;
     }
     let mut normal = Vec::new();
-    if name == ACCEPT_LANGUAGE
-        && let Some(languages) = Languages::of(request)
+    if is_ranked(name)
+        && let Some(ranked) = Ranked::of(name, request)
     {
         // No field value begins with NUL: the two forms cannot be confused.
         normal.push(0);
-        for range in languages.ranges() {
+        for range in ranked.ranges() {
             normal.extend(range.tag.iter().map(u8::to_ascii_lowercase));
             normal.extend_from_slice(&range.weight.to_be_bytes());
         }
@@ -273,13 +284,13 @@ fn same_lines(stored: Option<&[u8]>, name: &str, request: &Fields) -> bool {
     rest.is_empty()
 }
 
-fn same_languages(stored: Option<&[u8]>, request: &Fields) -> bool {
+fn same_preferences(stored: Option<&[u8]>, name: &str, request: &Fields) -> bool {
     let Some([0, stored @ ..]) = stored else {
-        return Languages::of(request).is_none() && same_lines(stored, ACCEPT_LANGUAGE, request);
+        return Ranked::of(name, request).is_none() && same_lines(stored, name, request);
     };
-    let Some(languages) = Languages::of(request) else { return false };
+    let Some(ranked) = Ranked::of(name, request) else { return false };
     let mut rest = stored;
-    for range in languages.ranges() {
+    for range in ranked.ranges() {
         let Some((tag, after)) = rest.split_at_checked(range.tag.len()) else { return false };
         let Some(after) = after.strip_prefix(&range.weight.to_be_bytes()) else { return false };
         if !tag.eq_ignore_ascii_case(range.tag) {
@@ -292,7 +303,7 @@ fn same_languages(stored: Option<&[u8]>, request: &Fields) -> bool {
 
 /// The language range that a request ranks above all others (RFC 9110, 12.5.4).
 fn preferred_language(request: &Fields) -> Option<&[u8]> {
-    let languages = Languages::of(request)?;
+    let languages = Ranked::of(ACCEPT_LANGUAGE, request)?;
     let mut ranges = languages.ranges().iter();
     let best = ranges.next()?;
     let strictly = ranges.next().is_none_or(|second| second.weight < best.weight);
@@ -306,48 +317,47 @@ fn only_language(response: &Fields) -> Option<Box<[u8]>> {
     members.next().is_none().then(|| language.to_ascii_lowercase().into())
 }
 
-/// The members of Accept-Language by falling weight, those of equal weight by tag.
-struct Languages<'a> {
-    ranges: [LanguageRange<'a>; MOST_LANGUAGES],
+/// The members of a list of preferences by falling weight, those of equal weight by name.
+struct Ranked<'a> {
+    ranges: [Preference<'a>; MOST_PREFERENCES],
     count: usize,
 }
 
-/// With more members than this, Accept-Language is compared as any other field.
-const MOST_LANGUAGES: usize = 16;
+/// With more members than this, a list of preferences is compared as any other field.
+const MOST_PREFERENCES: usize = 16;
 
 #[derive(Clone, Copy)]
-struct LanguageRange<'a> {
+struct Preference<'a> {
     tag: &'a [u8],
     /// In thousandths.
     weight: u16,
 }
 
-impl<'a> Languages<'a> {
+impl<'a> Ranked<'a> {
     /// `None` when the field is absent, empty, malformed or too long to sort on the stack.
-    fn of(request: &'a Fields) -> Option<Self> {
-        let mut languages =
-            Self { ranges: [LanguageRange { tag: &[], weight: 0 }; MOST_LANGUAGES], count: 0 };
-        for member in list_members(request.all(ACCEPT_LANGUAGE)) {
-            *languages.ranges.get_mut(languages.count)? = LanguageRange::parse(member)?;
-            languages.count += 1;
+    fn of(name: &str, request: &'a Fields) -> Option<Self> {
+        let mut ranked = Self { ranges: [Preference { tag: &[], weight: 0 }; MOST_PREFERENCES], count: 0 };
+        for member in list_members(request.all(name)) {
+            *ranked.ranges.get_mut(ranked.count)? = Preference::parse(member)?;
+            ranked.count += 1;
         }
-        if languages.count == 0 {
+        if ranked.count == 0 {
             return None;
         }
-        let ranges = languages.ranges.get_mut(..languages.count)?;
+        let ranges = ranked.ranges.get_mut(..ranked.count)?;
         ranges.sort_unstable_by(|one, two| {
             two.weight.cmp(&one.weight).then_with(|| compare_ignoring_case(one.tag, two.tag))
         });
-        Some(languages)
+        Some(ranked)
     }
 
-    fn ranges(&self) -> &[LanguageRange<'a>] {
+    fn ranges(&self) -> &[Preference<'a>] {
         self.ranges.get(..self.count).unwrap_or_default()
     }
 }
 
-impl<'a> LanguageRange<'a> {
-    /// `language-range [ OWS ";" OWS "q=" qvalue ]` (RFC 9110, 12.4.2 and 12.5.4).
+impl<'a> Preference<'a> {
+    /// A language range or content coding, `range [ OWS ";" OWS "q=" qvalue ]` (RFC 9110, 12.4.2, 12.5.3 and 12.5.4).
     fn parse(member: &'a [u8]) -> Option<Self> {
         let mut parts = member.split(|byte| *byte == b';');
         let tag = trim_ows(parts.next()?);
@@ -484,5 +494,16 @@ mod tests {
         }
         assert_eq!(Nominated::from_bytes(&[&stored[..], b"x"].concat()), None);
         assert_eq!(Nominated::from_bytes(&[1, 0, 255, 255, 255, 255]), None);
+    }
+
+    #[test]
+    fn the_order_of_codings_and_their_case_mean_nothing_but_weights_do() {
+        let same =
+            |one, two| fits("Accept-Encoding", &[("Accept-Encoding", one)], &[("accept-encoding", two)]);
+        assert!(same("gzip, br", "BR,gzip"));
+        assert!(same("gzip;q=0.5, br", "br, gzip; q=0.500"));
+        assert!(!same("gzip, br", "gzip, br;q=0.5"));
+        assert!(!same("gzip", "gzip, br"));
+        assert!(!same("", "identity") && same("", ""));
     }
 }

@@ -195,7 +195,7 @@ impl Answering<'_> {
         reader: BodyReader,
         mut told: Told,
     ) -> Answer {
-        told.status.detail = self.rule_behind(filling.response());
+        told.status.detail = told.status.detail.or_else(|| self.rule_behind(filling.response()));
         let length = length_of(head.status, filling.length());
         self.forwarded(head, length, Content::Stored { first: None, reader }, told)
     }

@@ -62,6 +62,8 @@ pub enum StartError {
 pub(crate) enum UpstreamError {
     #[error("the name {host} could not be resolved: {reason}")]
     Dns { host: String, reason: String },
+    #[error("the name {host} was not resolved in time")]
+    DnsTimeout { host: String },
     #[error("{host} is out of reach: {address} {why}")]
     Prohibited { host: String, address: SocketAddr, why: Prohibited },
     #[error("{host}: connection to {address} refused")]
@@ -108,6 +110,7 @@ impl UpstreamError {
     pub(crate) fn token(&self) -> &'static str {
         match self {
             Self::Dns { .. } => "dns_error",
+            Self::DnsTimeout { .. } => "dns_timeout",
             Self::Prohibited { .. } => "destination_ip_prohibited",
             Self::Refused { .. } => "connection_refused",
             Self::Unreachable { .. } => "destination_ip_unroutable",
@@ -129,7 +132,8 @@ impl UpstreamError {
     pub(crate) fn is_timeout(&self) -> bool {
         matches!(
             self,
-            Self::ConnectTimeout { .. }
+            Self::DnsTimeout { .. }
+                | Self::ConnectTimeout { .. }
                 | Self::ResponseTimeout { .. }
                 | Self::BodyTimeout { .. }
                 | Self::WriteTimeout { .. }
@@ -140,6 +144,7 @@ impl UpstreamError {
     pub(crate) fn is_lasting(&self) -> bool {
         match self {
             Self::Dns { .. }
+            | Self::DnsTimeout { .. }
             | Self::Refused { .. }
             | Self::Unreachable { .. }
             | Self::ConnectTimeout { .. }
@@ -165,13 +170,16 @@ impl UpstreamError {
     /// What to do about it, in a sentence for the person who sees the page.
     pub(crate) fn advice(&self) -> impl fmt::Display {
         match self {
+            Self::Prohibited { why: Prohibited::Own, .. } => "A proxy does not ask itself.",
             Self::Prohibited { .. } => {
                 "If it should be reachable through this proxy, start it with --allow-destination HOST:PORT."
             }
             Self::Certificate { .. } => {
                 "If the origin's issuer is to be trusted, start the proxy with --upstream-ca FILE."
             }
-            Self::Dns { .. } => "Check the name, and the resolver of the machine that the proxy runs on.",
+            Self::Dns { .. } | Self::DnsTimeout { .. } => {
+                "Check the name, and the resolver of the machine that the proxy runs on."
+            }
             _ => "The proxy itself is well; try again later.",
         }
     }

@@ -289,7 +289,15 @@ async fn store(
     if let Some(leading) = &leading {
         leading.tell(Progress::Filling(Arc::clone(&filling)));
     }
-    done(&client, Fetched::Storing { head, filling: Arc::clone(&filling), reader, hop }).await;
+    let storing = Fetched::Storing { head, filling: Arc::clone(&filling), reader, hop };
+    if filling.length() == Some(0) {
+        // Without content the head is all that its client waits for: it may not come before the record.
+        if let Ok(None) = body.next().await {
+            finish(worker, fill, begun).await;
+        }
+        return done(&client, storing).await;
+    }
+    done(&client, storing).await;
     drop(client);
     loop {
         match body.next().await {

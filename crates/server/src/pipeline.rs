@@ -190,9 +190,10 @@ impl Ask<'_> {
     }
 
     async fn hit(&self, stored: Arc<Stored>, age: CurrentAge) -> Option<Answer> {
-        let outcome = match stored.tier() {
-            Tier::Memory => Outcome::MemoryHit,
-            Tier::Disk => Outcome::Hit,
+        // Of a large body only the head is in memory.
+        let outcome = match (stored.tier(), stored.inline_body()) {
+            (Tier::Memory, Some(_)) => Outcome::MemoryHit,
+            _ => Outcome::Hit,
         };
         let status = CacheStatus { hit: true, ..CacheStatus::default() };
         self.answering.serve(&Source::Stored(stored), age, Told { status, outcome, hop: NextHop::None }).await
@@ -304,7 +305,9 @@ impl Ask<'_> {
         match fetched {
             Fetched::Storing { head, filling, reader, hop } => {
                 let stored = !filling.is_relayed();
-                let status = CacheStatus { forward_status: Some(head.status), stored, ..status };
+                // Too large for the store, or the disk takes nothing at present.
+                let detail = if stored { None } else { Some("no-room".to_owned()) };
+                let status = CacheStatus { forward_status: Some(head.status), stored, detail, ..status };
                 self.answering.miss(head, &filling, reader, Told { status, outcome, hop })
             }
             Fetched::Combining { filling, hold, status: code, hop } => {

@@ -217,8 +217,8 @@ impl Drop for Server {
     }
 }
 
-/// Threads of one worker for what blocks: cold reads, name resolution.
-const BLOCKING_THREADS: usize = 32;
+/// Threads of one worker, at most, for what blocks: cold reads, name resolution. They end when they are idle.
+const BLOCKING_THREADS: usize = 512;
 
 /// Next hops that the operator named are in reach wherever they are.
 fn named_destinations(config: &Config) -> Vec<Destination> {

@@ -11,7 +11,7 @@ use crate::support::{After, Origin, Proxy, eventually};
 #[test]
 fn any_final_status_is_used_while_fresh_and_not_longer() {
     let mut table = String::new();
-    for status in [200, 203, 299, 301, 302, 303, 307, 308, 400, 404, 410, 499, 500, 502, 503, 504, 599] {
+    for status in [200, 203, 204, 299, 301, 302, 303, 307, 308, 400, 404, 410, 499, 500, 502, 503, 504, 599] {
         table.push_str(&format!("6.1 {status} | Cache-Control: max-age=10 => +9 hit 9 | status {status}\n"));
         table.push_str(&format!("6.1 {status} | Expires: {{+10}} => +9 hit 9 | status {status}\n"));
         table.push_str(&format!("6.1 {status} | Cache-Control: max-age=10 => +10 fetched\n"));
@@ -22,7 +22,7 @@ fn any_final_status_is_used_while_fresh_and_not_longer() {
 #[test]
 fn heuristic_freshness_is_a_tenth_for_the_statuses_that_allow_it() {
     let mut table = String::new();
-    for status in [200, 203, 300, 301, 308, 404, 405, 410, 414, 501] {
+    for status in [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501] {
         table.push_str(&format!("6.2 {status} | Last-Modified: {{-1000}} => +99 hit 99 | status {status}\n"));
         table.push_str(&format!("6.2 {status} | Content-Type: a/b => fetched\n"));
     }
@@ -287,5 +287,22 @@ fn a_misused_transfer_coding_is_502() {
         });
         let proxy = Proxy::start();
         assert_eq!(proxy.get(&origin.url("/")).status, 502, "{coding:?}");
+    }
+}
+/// 6.1: a response without content is a hit for whoever asks after it has come.
+#[test]
+fn a_response_without_content_is_stored_when_its_client_has_it() {
+    for (status, length) in [(204, "X: 1"), (200, "Content-Length: 0"), (404, "Content-Length: 0")] {
+        let origin = Origin::start(move |_, reply| {
+            reply.raw(format!("HTTP/1.1 {status} X\r\nCache-Control: max-age=60\r\n{length}\r\n\r\n"));
+            After::Keep
+        });
+        let proxy = Proxy::start();
+        for number in 0..100 {
+            let url = origin.url(&format!("/{number}"));
+            proxy.get(&url);
+            let hit = proxy.get(&url);
+            assert!(hit.is_hit(), "{status}, number {number}: {}", hit.cache_status());
+        }
     }
 }

@@ -375,3 +375,40 @@ fn freshness(why: &FreshnessExplanation) -> ExplainedFreshness {
 fn millis(length: Duration) -> u64 {
     u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use larder_policy::{Action, IgnoreQuery, Overrides};
+
+    use super::*;
+    use crate::config::Listener;
+
+    #[test]
+    fn a_target_has_a_key_for_each_way_and_each_reading_of_its_query() {
+        let mut config = Config::default();
+        let origin = TargetUri::parse(b"http://127.0.0.1:8080").unwrap();
+        for _ in 0..2 {
+            let kind = ListenerKind::Reverse { origin: origin.clone() };
+            config.listeners.push(Listener { address: config.listeners[0].address, kind });
+        }
+        let action = Action { ignore_query: IgnoreQuery::All, ..Action::default() };
+        let every = Override { name: "every".to_owned(), action, ..Override::default() };
+        config.policy.overrides = Overrides::new(vec![every]).unwrap();
+        let rules = Rules::of(&config);
+        assert_eq!(rules.places.len(), 2, "listeners that share their keys count once");
+        let keys: Vec<_> = rules
+            .keys(&TargetUri::parse(b"http://www.example/?a").unwrap())
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            keys,
+            [
+                "http://www.example/?a",
+                "http://www.example/",
+                "http://127.0.0.1:8080 http://www.example/",
+                "http://127.0.0.1:8080 http://www.example/?a",
+            ]
+        );
+    }
+}

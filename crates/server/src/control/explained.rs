@@ -1,4 +1,4 @@
-//! What [`explain`](super::explain) answers: plain data with stable keys, for programs and for whoever prints it.
+//! What the explanation of a decision holds: plain data with stable keys, for programs and for whoever prints it.
 //!
 //! The keys are documented in `docs/explain.md`. Times are in milliseconds, dates are HTTP-dates; sentences
 //! (`cause.text`, `advice`) are for people and may change, everything else stays.

@@ -229,6 +229,55 @@ fn wrong_paths_methods_and_bodies_are_told_as_json() {
     assert_eq!(running.post("/verify", authorized, r#"{"fix":true}"#).0, 400);
 }
 
+/// A question about a URL, without fields.
+fn question(url: &str) -> Explain {
+    Explain { url: url.to_owned(), method: "GET".to_owned(), fields: Vec::new() }
+}
+
+#[tokio::test]
+async fn a_decision_is_explained_without_being_taken() {
+    let running = Running::start(None);
+    running.store("a", &["http://one.example/1"]).await;
+    let told = running.client().explain(&question("HTTP://one.example:80/1")).unwrap();
+    assert_eq!((&*told.url, told.answers.len()), ("http://one.example/1", 1));
+    assert_eq!((told.answers[0].decision, told.answers[0].status), (Verdict::Serve, Some(200)));
+    let fields = vec!["Cache-Control: no-cache, only-if-cached".to_owned()];
+    let told = running.client().explain(&Explain { fields, ..question("http://one.example/1") }).unwrap();
+    assert_eq!(told.answers[0].decision, Verdict::GatewayTimeout);
+    let told = running.client().explain(&question("http://one.example/2")).unwrap();
+    assert_eq!(told.answers[0].cache_status, "larder; fwd=uri-miss");
+    assert_eq!(running.client().stats().unwrap().requests, 2, "a question is no request");
+}
+
+#[test]
+fn what_describes_no_request_cannot_be_explained() {
+    let running = Running::start(None);
+    let header = |line: &str| Explain { fields: vec![line.to_owned()], ..question("http://a.example/") };
+    let method = Explain { method: "GET it".to_owned(), ..question("http://a.example/") };
+    for (wrong, why) in [
+        (question("ftp://a.example/"), "not the URL of a request"),
+        (header("no colon"), "write `Name: value`"),
+        (header("a: b\r\nc: d"), "write `Name: value`"),
+        (method, "is not a method"),
+    ] {
+        let error = running.client().explain(&wrong).unwrap_err();
+        assert!(matches!(&error, ClientError::Refused { status: 400, .. }), "{error:?}");
+        assert!(error.to_string().contains(why), "{error}");
+    }
+}
+
+#[test]
+fn an_explanation_over_tcp_needs_the_token() {
+    let running = Running::start(Some(TOKEN));
+    let body = r#"{"url":"http://one.example/"}"#;
+    assert_eq!(running.post("/explain", "", body).0, 401);
+    assert_eq!(running.get("/explain").0, 405);
+    let (status, answer) = running.post("/explain", "Authorization: Bearer s3cret\r\n", body);
+    assert_eq!(status, 200);
+    assert!(answer.contains(r#""decision":"forward""#), "{answer}");
+    assert_eq!(Running::start(None).post("/explain", "", body).0, 403);
+}
+
 #[test]
 fn a_body_that_is_announced_too_long_is_not_waited_for() {
     let running = Running::start(Some(TOKEN));

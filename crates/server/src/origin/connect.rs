@@ -126,9 +126,14 @@ impl Connector {
         host: &str,
         work: impl Future<Output = Result<T, UpstreamError>>,
     ) -> Result<T, UpstreamError> {
-        timeout(self.connect_timeout, work)
-            .await
-            .unwrap_or_else(|_| Err(UpstreamError::ConnectTimeout { host: host.to_owned() }))
+        timeout(self.connect_timeout, work).await.unwrap_or_else(|_| {
+            let (sought, host) = (self.parent.as_ref().map_or(host, |parent| &parent.host), host.to_owned());
+            Err(if self.resolver.knows(sought) {
+                UpstreamError::ConnectTimeout { host }
+            } else {
+                UpstreamError::DnsTimeout { host }
+            })
+        })
     }
 
     async fn through(&self, host: &str, port: u16) -> Result<(TcpStream, NextHop, Bytes), UpstreamError> {

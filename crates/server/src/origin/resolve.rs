@@ -15,8 +15,8 @@ use tokio::sync::Semaphore;
 const KEEP: Duration = Duration::from_secs(30);
 /// Names kept; past that the cache is emptied.
 const NAMES: usize = 4096;
-/// Lookups at once, as each holds a thread.
-const LOOKUPS: usize = 16;
+/// Lookups at once, as each holds a thread. So many that names which hang do not keep others waiting.
+const LOOKUPS: usize = 256;
 
 /// The system's resolver and what it said lately.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Resolver {
     ///
     /// What the system's resolver said.
     pub(crate) async fn resolve(&self, host: &str) -> Result<Arc<[IpAddr]>, String> {
-        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        let bare = bare(host);
         if let Ok(address) = bare.parse::<IpAddr>() {
             return Ok(Arc::new([address]));
         }
@@ -72,9 +72,20 @@ impl Resolver {
         Ok(addresses)
     }
 
+    /// Whether a name is resolved at present.
+    pub(crate) fn knows(&self, host: &str) -> bool {
+        let bare = bare(host);
+        bare.parse::<IpAddr>().is_ok() || self.lock().contains_key(bare)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Without the brackets of an IPv6 literal.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
 }
 
 #[cfg(test)]

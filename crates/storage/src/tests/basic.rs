@@ -178,6 +178,8 @@ async fn freshening_keeps_the_body_and_replaces_the_metadata() {
 #[tokio::test]
 async fn removed_is_gone_from_memory_and_disk_also_after_a_restart() {
     let mut bench = Bench::new(|_| {});
+    // Before the index has been loaded, blobs are left to the sweep.
+    bench.store().ready().await;
     for size in [10, 100_000] {
         put(bench.store(), &key(size), &body(1, size)).await.unwrap();
         assert_eq!(bench.store().remove(&key(size)).await, 1);
