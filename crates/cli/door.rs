@@ -112,7 +112,10 @@ impl Alone {
             |mut entries| entries.next().is_none(),
         );
         if empty {
-            anyhow::bail!("there is no cache at {}; choose another directory with `--cache-dir DIR`", dir.display());
+            anyhow::bail!(
+                "there is no cache at {}; choose another directory with `--cache-dir DIR`",
+                dir.display()
+            );
         }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

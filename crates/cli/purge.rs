@@ -68,7 +68,8 @@ fn what(args: PurgeWhat) -> Result<Purge, Failure> {
             if let Some((name, port)) = host.rsplit_once(':').filter(|(name, _)| !name.contains(':'))
                 && port.bytes().all(|byte| byte.is_ascii_digit())
             {
-                let why = format!("a host is purged whatever the port; write its name alone: `--host {name}`");
+                let why =
+                    format!("a host is purged whatever the port; write its name alone: `--host {name}`");
                 return Err(Failure::Usage(why));
             }
             Ok(Purge::Host(host.to_ascii_lowercase()))

@@ -111,3 +111,21 @@ fn one_client_has_only_its_share_of_connections() {
         crate::support::Response::read(&mut client.reader, "GET").is_ok()
     });
 }
+
+#[test]
+fn content_that_drips_is_408() {
+    let origin = Origin::start(|_, reply| reply.fresh("x"));
+    let proxy = Proxy::with(|config, _| {
+        config.limits.request_body_timeout = Duration::from_millis(300);
+        config.limits.request_body_rate = u64::MAX;
+    });
+    let (url, host) = (origin.url("/"), origin.address);
+    let mut client = proxy.connect();
+    client.send(format!("POST {url} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 100000000\r\n\r\n"));
+    let mut sender = client.reader.get_ref().try_clone().unwrap();
+    let dripping =
+        std::thread::spawn(move || while std::io::Write::write_all(&mut sender, b"drip").is_ok() {});
+    assert_eq!(client.response("POST").status, 408);
+    drop(client);
+    dripping.join().unwrap();
+}

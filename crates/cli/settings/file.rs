@@ -208,6 +208,7 @@ fn limits(table: Section<'_>, draft: &mut Draft) {
         head_timeout,
         keep_alive_timeout,
         request_body_timeout,
+        request_body_rate,
         client_write_timeout,
         connect_timeout,
         first_byte_timeout,
@@ -247,6 +248,7 @@ fn limits(table: Section<'_>, draft: &mut Draft) {
     wait(head_timeout, "head_timeout", 1);
     wait(keep_alive_timeout, "keep_alive_timeout", 0);
     wait(request_body_timeout, "request_body_timeout", 1);
+    size(request_body_rate, "request_body_rate", 0..=GIB);
     wait(client_write_timeout, "client_write_timeout", 1);
     wait(connect_timeout, "connect_timeout", 1);
     wait(first_byte_timeout, "first_byte_timeout", 1);

@@ -1,7 +1,7 @@
 //! Both directions of one exchange with a client over HTTP/1.1: the content that it sends, the answer that it gets.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -50,6 +50,10 @@ pub(crate) struct ClientContent<'c, R> {
     pub(crate) framing: Framing,
     pub(crate) expects_continue: bool,
     pub(crate) pace: Duration,
+    /// The least rate in bytes per second, counted once `pace` has been waited in all.
+    pub(crate) rate: u64,
+    /// How long the content has been waited for.
+    pub(crate) waited: Duration,
 }
 
 impl<R: AsyncRead + Unpin + Send> ClientContent<'_, R> {
@@ -76,10 +80,16 @@ impl<R: AsyncRead + Unpin + Send> Upload for ClientContent<'_, R> {
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, ClientFailed> {
-        match timeout(self.pace, self.reader.body(&mut self.decoder)).await {
+        let began = Instant::now();
+        let read = timeout(self.pace, self.reader.body(&mut self.decoder)).await;
+        self.waited += began.elapsed();
+        match read {
             Ok(Ok(data)) => {
-                self.received.store(self.decoder.received(), Ordering::Relaxed);
-                Ok(data)
+                let received = self.decoder.received();
+                self.received.store(received, Ordering::Relaxed);
+                let dawdles =
+                    self.waited > self.pace && received < self.rate.saturating_mul(self.waited.as_secs());
+                if dawdles && data.is_some() { Err(ClientFailed::Slow) } else { Ok(data) }
             }
             Ok(Err(ReadError::Parse(error))) if error != ParseError::Truncated => {
                 Err(ClientFailed::Malformed(error))

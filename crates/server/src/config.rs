@@ -162,6 +162,9 @@ pub struct Limits {
     pub keep_alive_timeout: Duration,
     /// The longest wait for the next bytes of a request's body. Default: 60 s.
     pub request_body_timeout: Duration,
+    /// The least rate at which a request's body may come, in bytes per second of waiting for it, counted once
+    /// `request_body_timeout` has been waited in all. 0 is none. Default: 64.
+    pub request_body_rate: u64,
     /// The longest wait for a client to take the next bytes. Default: 60 s.
     pub client_write_timeout: Duration,
     /// Resolving a name and connecting to one of its addresses, TLS included. Default: 10 s.
@@ -202,6 +205,7 @@ impl Default for Limits {
             head_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(60),
             request_body_timeout: Duration::from_secs(60),
+            request_body_rate: 64,
             client_write_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(10),
             first_byte_timeout: Duration::from_secs(60),

@@ -148,6 +148,8 @@ where
             framing,
             expects_continue: request.expects_continue,
             pace: proxy.config.limits.request_body_timeout,
+            rate: proxy.config.limits.request_body_rate,
+            waited: Duration::ZERO,
         };
         let mut responder = ClientSide {
             writer: &mut self.writer,
