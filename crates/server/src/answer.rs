@@ -15,7 +15,7 @@ use crate::http1::{Framing, ResponseHead, Version};
 use crate::origin::OriginBody;
 use crate::request::ProxyRequest;
 use crate::respond::{Answer, CacheStatus, Length, add, set_age, sign};
-use crate::server::Proxy;
+use crate::shared::Proxy;
 use crate::transaction::{NextHop, Outcome};
 
 /// A response that may answer the request, complete or still growing.

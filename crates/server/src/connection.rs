@@ -26,7 +26,7 @@ use crate::pipeline::{self, Answered, Place};
 use crate::record::Record;
 use crate::request::{ProxyRequest, Rejection, Target};
 use crate::respond::{Answer, send};
-use crate::server::{ListenerContext, Worker};
+use crate::shared::{ListenerContext, Worker};
 use crate::transaction::{Ending, Outcome};
 use crate::tunnel::{self, Carried};
 

@@ -21,7 +21,7 @@ use crate::collapse::{Begun, Leading, Progress};
 use crate::error::UpstreamError;
 use crate::http1::{Framing, ResponseHead};
 use crate::origin::{Interim, OriginBody, OriginResponse, Outbound};
-use crate::server::Worker;
+use crate::shared::Worker;
 use crate::transaction::NextHop;
 
 /// What is to be fetched, and for whom.

@@ -16,6 +16,7 @@ pub mod control;
 mod error;
 mod fetch;
 mod http1;
+mod limits;
 mod listener;
 mod metrics;
 mod origin;
@@ -27,6 +28,7 @@ mod record;
 mod request;
 mod respond;
 mod server;
+mod shared;
 mod transaction;
 mod tunnel;
 

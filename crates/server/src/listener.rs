@@ -1,22 +1,21 @@
 //! Sockets that listen: binding, accepting, limits on connections, and the end of a worker.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::access::canonical;
-use crate::config::{Config, Limits};
+use crate::config::Config;
 use crate::connection::Connection;
 use crate::error::StartError;
+use crate::limits::Place;
 use crate::origin::Pool;
-use crate::server::{ListenerContext, Phase, Worker};
+use crate::shared::{ListenerContext, Phase, Worker};
 
 /// Connections that the system keeps until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -155,82 +154,9 @@ async fn serve(
     drop(place);
 }
 
-/// How many connections there may be, in all and of one client.
-pub(crate) struct ConnectionLimits {
-    all: Arc<Semaphore>,
-    per_client: usize,
-    clients: Mutex<HashMap<IpAddr, usize>>,
-}
-
-impl ConnectionLimits {
-    pub(crate) fn new(limits: &Limits) -> Self {
-        Self {
-            all: Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))),
-            per_client: limits.connections_per_client,
-            clients: Mutex::default(),
-        }
-    }
-
-    fn place(self: &Arc<Self>, client: IpAddr, permit: OwnedSemaphorePermit) -> Option<Place> {
-        let client = canonical(client);
-        let mut clients = self.lock();
-        let taken = clients.entry(client).or_insert(0);
-        if *taken >= self.per_client {
-            return None;
-        }
-        *taken += 1;
-        Some(Place { limits: Arc::clone(self), client, _permit: permit })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One connection's place within the limits.
-struct Place {
-    limits: Arc<ConnectionLimits>,
-    client: IpAddr,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut clients = self.limits.lock();
-        if let Some(taken) = clients.get_mut(&self.client) {
-            *taken -= 1;
-            if *taken == 0 {
-                clients.remove(&self.client);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn a_client_has_its_share_of_places() {
-        let limits = Arc::new(ConnectionLimits::new(&Limits {
-            connections: 3,
-            connections_per_client: 2,
-            ..Limits::default()
-        }));
-        let place = |client: &str| {
-            let permit = Arc::clone(&limits.all).try_acquire_owned().ok()?;
-            limits.place(client.parse().unwrap(), permit)
-        };
-        let first = place("192.0.2.1");
-        let second = place("::ffff:192.0.2.1");
-        assert!(first.is_some() && second.is_some());
-        assert!(place("192.0.2.1").is_none(), "its share is taken");
-        let third = place("192.0.2.2");
-        assert!(third.is_some() && place("192.0.2.3").is_none(), "all places are taken");
-        drop((first, second, third));
-        assert!(place("192.0.2.1").is_some());
-        assert!(limits.lock().len() <= 1);
-    }
 
     #[test]
     fn a_busy_port_is_an_error_that_names_it() {

@@ -27,7 +27,7 @@ use crate::origin::{
 };
 use crate::request::{ProxyRequest, Rejection, Target};
 use crate::respond::{Answer, CacheStatus, add, version_digits};
-use crate::server::Worker;
+use crate::shared::Worker;
 use crate::transaction::{NextHop, Outcome};
 
 /// A request may join others this often before it fetches by itself.

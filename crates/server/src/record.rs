@@ -10,7 +10,7 @@ use crate::body::Content;
 use crate::http1::RequestHead;
 use crate::request::{ProxyRequest, Target};
 use crate::respond::Answer;
-use crate::server::Worker;
+use crate::shared::Worker;
 use crate::transaction::{Ending, NextHop, Outcome, Transaction};
 
 /// What the log will be told of a request, as it becomes known.

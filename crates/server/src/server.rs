@@ -1,17 +1,16 @@
-//! A running proxy: what its workers share, how it starts and how it stops.
+//! A running proxy: how it starts and how it stops.
 //!
 //! Each worker is a thread with a runtime of its own, and the connections it accepts stay with it, to their origins
 //! too. Workers share the store, the table of fetches under way, the rules and the counters, and nothing else.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use larder_policy::{PolicySettings, Timestamp};
 use larder_storage::Store;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::access::{AccessRules, is_open_to_all};
 use crate::access_log::AccessLog;
@@ -20,10 +19,12 @@ use crate::collapse::Flights;
 use crate::config::{Config, Destination, Limits, ListenerKind};
 use crate::control;
 use crate::error::StartError;
-use crate::listener::{self, Bound, ConnectionLimits};
+use crate::limits::ConnectionLimits;
+use crate::listener::{self, Bound};
 use crate::metrics::Metrics;
 use crate::origin::{Connector, OriginTls, Origins, Pool};
 use crate::respond::{Names, OwnAnswers};
+use crate::shared::{Phase, Proxy, Tasks, Worker};
 
 /// A running proxy. Dropped without [`drain`](Self::drain), it stops at once.
 pub struct Server {
@@ -32,47 +33,6 @@ pub struct Server {
     stop: watch::Sender<Phase>,
     workers: Mutex<Vec<JoinHandle<()>>>,
     control: Mutex<Option<control::Handle>>,
-}
-
-/// What all workers share.
-pub(crate) struct Proxy {
-    pub(crate) config: Config,
-    pub(crate) store: Store,
-    pub(crate) clock: Clock,
-    pub(crate) rules: Arc<AccessRules>,
-    pub(crate) flights: Arc<Flights>,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) access_log: Option<Arc<AccessLog>>,
-    pub(crate) own: OwnAnswers,
-    pub(crate) connections: Arc<ConnectionLimits>,
-    boundaries: AtomicUsize,
-}
-
-/// One worker's own.
-pub(crate) struct Worker {
-    pub(crate) proxy: Arc<Proxy>,
-    pub(crate) origins: Origins,
-    /// Connections and fetches of this worker.
-    pub(crate) tasks: Tasks,
-    /// Whether connections are to end after the request they are at.
-    pub(crate) draining: watch::Receiver<bool>,
-}
-
-/// What a connection knows of the listener that it came in on.
-#[derive(Debug)]
-pub(crate) struct ListenerContext {
-    pub(crate) kind: ListenerKind,
-    pub(crate) address: SocketAddr,
-    pub(crate) policy: Arc<PolicySettings>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    Running,
-    /// No new connections; those that are busy may finish.
-    Draining,
-    /// Everything ends now.
-    Stopped,
 }
 
 impl Server {
@@ -239,54 +199,4 @@ fn instance() -> u32 {
     use std::hash::{BuildHasher, RandomState};
     let [a, b, c, d, ..] = RandomState::new().hash_one(std::process::id()).to_be_bytes();
     u32::from_be_bytes([a, b, c, d])
-}
-
-impl Proxy {
-    /// A boundary for multipart content that the content does not hold, as nobody can foresee it.
-    pub(crate) fn boundary(&self, now: Timestamp) -> String {
-        use std::hash::{BuildHasher, RandomState};
-        let number = self.boundaries.fetch_add(1, Ordering::Relaxed);
-        format!("{:016x}", RandomState::new().hash_one((now.as_millis(), number)))
-    }
-}
-
-/// Counts what must end before a worker may.
-#[derive(Debug, Default)]
-pub(crate) struct Tasks(Arc<TasksInner>);
-
-#[derive(Debug, Default)]
-struct TasksInner {
-    running: AtomicUsize,
-    ended: Notify,
-}
-
-impl Tasks {
-    /// One more task, until the guard is dropped.
-    pub(crate) fn guard(&self) -> TaskGuard {
-        self.0.running.fetch_add(1, Ordering::AcqRel);
-        TaskGuard(Arc::clone(&self.0))
-    }
-
-    /// Returns when there is none.
-    pub(crate) async fn all_ended(&self) {
-        loop {
-            let ended = self.0.ended.notified();
-            if self.0.running.load(Ordering::Acquire) == 0 {
-                return;
-            }
-            ended.await;
-        }
-    }
-}
-
-/// One running task.
-#[derive(Debug)]
-pub(crate) struct TaskGuard(Arc<TasksInner>);
-
-impl Drop for TaskGuard {
-    fn drop(&mut self) {
-        if self.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.ended.notify_waiters();
-        }
-    }
 }

@@ -1,0 +1,111 @@
+//! What the tasks of a running proxy share: all of them the proxy, those of one worker its connections to origins.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use larder_policy::{PolicySettings, Timestamp};
+use larder_storage::Store;
+use tokio::sync::{Notify, watch};
+
+use crate::access::AccessRules;
+use crate::access_log::AccessLog;
+use crate::clock::Clock;
+use crate::collapse::Flights;
+use crate::config::{Config, ListenerKind};
+use crate::limits::ConnectionLimits;
+use crate::metrics::Metrics;
+use crate::origin::Origins;
+use crate::respond::OwnAnswers;
+
+/// What all workers share.
+pub(crate) struct Proxy {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) rules: Arc<AccessRules>,
+    pub(crate) flights: Arc<Flights>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) access_log: Option<Arc<AccessLog>>,
+    pub(crate) own: OwnAnswers,
+    pub(crate) connections: Arc<ConnectionLimits>,
+    pub(crate) boundaries: AtomicUsize,
+}
+
+/// One worker's own.
+pub(crate) struct Worker {
+    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) origins: Origins,
+    /// Connections and fetches of this worker.
+    pub(crate) tasks: Tasks,
+    /// Whether connections are to end after the request they are at.
+    pub(crate) draining: watch::Receiver<bool>,
+}
+
+/// What a connection knows of the listener that it came in on.
+#[derive(Debug)]
+pub(crate) struct ListenerContext {
+    pub(crate) kind: ListenerKind,
+    pub(crate) address: SocketAddr,
+    pub(crate) policy: Arc<PolicySettings>,
+}
+
+/// How far a proxy is with its stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Running,
+    /// No new connections; those that are busy may finish.
+    Draining,
+    /// Everything ends now.
+    Stopped,
+}
+
+impl Proxy {
+    /// A boundary for multipart content that the content does not hold, as nobody can foresee it.
+    pub(crate) fn boundary(&self, now: Timestamp) -> String {
+        use std::hash::{BuildHasher, RandomState};
+        let number = self.boundaries.fetch_add(1, Ordering::Relaxed);
+        format!("{:016x}", RandomState::new().hash_one((now.as_millis(), number)))
+    }
+}
+
+/// Counts what must end before a worker may.
+#[derive(Debug, Default)]
+pub(crate) struct Tasks(Arc<TasksInner>);
+
+#[derive(Debug, Default)]
+struct TasksInner {
+    running: AtomicUsize,
+    ended: Notify,
+}
+
+impl Tasks {
+    /// One more task, until the guard is dropped.
+    pub(crate) fn guard(&self) -> TaskGuard {
+        self.0.running.fetch_add(1, Ordering::AcqRel);
+        TaskGuard(Arc::clone(&self.0))
+    }
+
+    /// Returns when there is none.
+    pub(crate) async fn all_ended(&self) {
+        loop {
+            let ended = self.0.ended.notified();
+            if self.0.running.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+}
+
+/// One running task.
+#[derive(Debug)]
+pub(crate) struct TaskGuard(Arc<TasksInner>);
+
+impl Drop for TaskGuard {
+    fn drop(&mut self) {
+        if self.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.ended.notify_waiters();
+        }
+    }
+}
