@@ -75,10 +75,17 @@ impl HostPattern {
 
 /// A path, with `*` for any bytes within one segment and `**` for any bytes at all.
 ///
-/// `/a/**` matches `/a/` and all below it; `/a/**/b` does not match `/a/b`. Paths are compared as they were
+/// `/a/**` matches `/a/` and all below it; `/**/` between two names stands for any number of segments, none included. Paths are compared as they were
 /// received, without a query: percent-encodings are not undone.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PathPattern(Glob);
+pub struct PathPattern {
+    text: Box<str>,
+    /// The pattern with each `/**/` as it is, or as one slash. One of them has to match.
+    globs: Box<[Glob]>,
+}
+
+/// More `/**/` in one pattern are refused, since each doubles the work.
+const MOST_SPANS: u32 = 3;
 
 impl PathPattern {
     /// Reads a pattern.
@@ -90,16 +97,31 @@ impl PathPattern {
         if !text.starts_with(['/', '*']) || !text.bytes().all(in_path) {
             return Err(InvalidOverride::Path(text.to_owned()));
         }
-        Glob::new(text, Some(b'/')).map(Self)
+        let pieces: Vec<&str> = text.split("/**/").collect();
+        let spans = u32::try_from(pieces.len() - 1).unwrap_or(u32::MAX);
+        if spans > MOST_SPANS {
+            return Err(InvalidOverride::TooLong(text.to_owned()));
+        }
+        let globs = (0..1_u32 << spans).map(|short| {
+            let mut variant = String::new();
+            for (place, piece) in pieces.iter().enumerate() {
+                if let Some(before) = place.checked_sub(1) {
+                    variant.push_str(if short >> before & 1 == 1 { "/" } else { "/**/" });
+                }
+                variant.push_str(piece);
+            }
+            Glob::new(&variant, Some(b'/'))
+        });
+        Ok(Self { text: text.into(), globs: globs.collect::<Result<_, _>>()? })
     }
 
     /// Whether a path is meant.
     pub fn matches(&self, path: &str) -> bool {
-        self.0.matches(path.as_bytes())
+        self.globs.iter().any(|glob| glob.matches(path.as_bytes()))
     }
 
     pub(super) fn covers(&self, other: &Self) -> bool {
-        &*self.0.text == "**" || &*self.0.text == "/**" || self == other
+        matches!(&*self.text, "**" | "/**") || self == other
     }
 }
 
@@ -291,7 +313,12 @@ mod tests {
             ("/a/**", "/a/b/c", true),
             ("/a/**", "/a", false),
             ("/a/**/z", "/a/b/c/z", true),
-            ("/a/**/z", "/a/z", false),
+            ("/a/**/z", "/a/z", true),
+            ("/a/**/z", "/az", false),
+            ("/**/m/**/*.js", "/m/x.js", true),
+            ("/**/m/**/*.js", "/a/b/m/c/x.js", true),
+            ("/**/m/**/*.js", "/n/x.js", false),
+            ("/**/*.bin", "/model.bin", true),
             ("/*.js", "/x.js", true),
             ("/*.js", "/x.js.map", false),
             ("/*.js", "/x/y.js", false),
