@@ -359,6 +359,9 @@ mod tests {
     fn naive(pattern: &[u8], text: &[u8]) -> bool {
         match pattern {
             [] => text.is_empty(),
+            [b'/', b'*', b'*', b'/', rest @ ..] if text.first() == Some(&b'/') => {
+                naive(rest, &text[1..]) || naive(&pattern[1..], &text[1..])
+            }
             [b'*', b'*', rest @ ..] => (0..=text.len()).any(|at| naive(rest, &text[at..])),
             [b'*', rest @ ..] => (0..=text.len())
                 .take_while(|at| !text[..*at].contains(&b'/'))
