@@ -103,8 +103,12 @@ fn a_flipped_byte_in_the_store_never_reaches_a_client() {
         assert_eq!(flipped, 1, "the body lies in one place");
         let again = proxy.get(&url);
         assert!(!again.complete || again.body == body, "{length}: a wrong byte was served");
-        let healed = proxy.get(&url);
-        assert!(healed.complete && healed.body == body, "{length}");
+        // What was found damaged is dropped behind the reader's back.
+        eventually("it is fetched anew", || {
+            let healed = proxy.get(&url);
+            assert!(!healed.complete || healed.body == body, "{length}: a wrong byte was served");
+            healed.complete
+        });
         assert!(origin.count() >= 2, "{length}");
     }
 }

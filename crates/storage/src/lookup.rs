@@ -27,6 +27,9 @@ use crate::stored::{Core, Stored, Tier, Variants};
 
 /// Lookups that come before the index is open wait for it, but not longer.
 const OPENING_PATIENCE: Duration = Duration::from_millis(200);
+/// Just after the store was opened they wait up to then, also for what a rebuild finds: a small store is whole again by then,
+/// so that what a killed process had stored last is a hit at once.
+const START_PATIENCE: Duration = Duration::from_secs(2);
 /// How often a record may move while it is being looked up.
 const ATTEMPTS: usize = 4;
 
@@ -64,10 +67,16 @@ impl Lookup {
     async fn cores(&self) -> Vec<Arc<Core>> {
         let places = self.nominated();
         let mut state = *self.shared.state.borrow();
-        if places.is_empty() && state == IndexState::Opening {
+        let starting = START_PATIENCE.saturating_sub(self.shared.opened.elapsed());
+        let patience = match state {
+            IndexState::Opening => starting.max(OPENING_PATIENCE),
+            IndexState::Rebuilding => starting,
+            IndexState::Loading | IndexState::Ready => Duration::ZERO,
+        };
+        if places.is_empty() && !patience.is_zero() {
             let mut changes = self.shared.state.subscribe();
-            let opened = changes.wait_for(|state| *state != IndexState::Opening);
-            let _ = tokio::time::timeout(OPENING_PATIENCE, opened).await;
+            let known = changes.wait_for(|state| matches!(state, IndexState::Loading | IndexState::Ready));
+            let _ = tokio::time::timeout(patience, known).await;
             state = *self.shared.state.borrow();
         }
         if state == IndexState::Ready || state == IndexState::Rebuilding {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use larder_policy::{CacheKey, Nominated};
 use tokio::sync::watch;
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) compaction_holds: AtomicUsize,
     /// The last handle is gone: background work ends.
     pub(crate) closing: AtomicBool,
+    /// When the store was opened.
+    pub(crate) opened: Instant,
     clock: AtomicU32,
     storing_from: AtomicU32,
 }
@@ -60,6 +63,7 @@ impl Shared {
             removed: Tombstones::default(),
             compaction_holds: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
+            opened: Instant::now(),
             clock: AtomicU32::new(1000),
             storing_from: AtomicU32::new(0),
             options,
