@@ -54,7 +54,7 @@ pub(crate) enum Fetched {
     /// The answer goes into the store; read along.
     Storing { head: ResponseHead, filling: Arc<Filling>, reader: BodyReader, hop: NextHop },
     /// A stored part and the origin's answer together go into the store; `hold` keeps the start readable until it is read.
-    Combining { filling: Arc<Filling>, hold: BodyReader, status: StatusCode, hop: NextHop },
+    Combining { filling: Arc<Filling>, hold: BodyReader, hop: NextHop },
     /// The answer is for this client alone.
     Passing { head: ResponseHead, body: Box<OriginBody>, why: NotStored },
     /// The stored response is still right; `revised` is its head for this request, where that may not be stored.
@@ -119,7 +119,7 @@ async fn run(worker: &Worker, mut plan: Plan, leading: Option<Leading>, mut clie
             response_time,
             framing_sound: body.framing() != Framing::UntilClose || head.fields.contains("transfer-encoding"),
         };
-        let rule = if proxy.config.packages { packages::recognise(&plan.target) } else { None };
+        let rule = proxy.package_rule(&plan.target);
         if let (Some(stored), Some(_), StatusCode::NOT_MODIFIED) =
             (&plan.stored, &plan.conditions, head.status)
         {
@@ -355,8 +355,7 @@ async fn join(
     } else if let Some(leading) = &leading {
         leading.tell(Progress::Filling(Arc::clone(&filling)));
     }
-    let status = StatusCode::PARTIAL_CONTENT;
-    done(&client, Fetched::Combining { filling: Arc::clone(&filling), hold, status, hop }).await;
+    done(&client, Fetched::Combining { filling: Arc::clone(&filling), hold, hop }).await;
     drop(client);
     let mut incoming = Incoming { body: &mut received, at: 0, rest: Bytes::new() };
     for piece in combination.pieces {

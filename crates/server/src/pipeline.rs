@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use larder_policy::{
     CacheKey, Conditions, CurrentAge, Decision, Exchange, ForwardReason, Freshened, OriginFailure,
     PolicySettings, RequestFacts, Selected, StaleReason, StoredResponse, TargetUri, Timestamp, freshen,
-    invalidates, missing_for, packages, reuse, stale_on_error, storability,
+    invalidates, missing_for, reuse, stale_on_error, storability,
 };
 use larder_storage::{Stored, Tier, Variants};
 use tokio::sync::watch;
@@ -310,9 +310,10 @@ impl Ask<'_> {
                 let status = CacheStatus { forward_status: Some(head.status), stored, detail, ..status };
                 self.answering.miss(head, &filling, reader, Told { status, outcome, hop })
             }
-            Fetched::Combining { filling, hold, status: code, hop } => {
+            Fetched::Combining { filling, hold, hop } => {
                 let stored = !filling.is_relayed();
-                let status = CacheStatus { forward_status: Some(code), stored, ..status };
+                let status =
+                    CacheStatus { forward_status: Some(StatusCode::PARTIAL_CONTENT), stored, ..status };
                 let age = filling.response().current_age(proxy.clock.now());
                 let answer =
                     self.answering.serve(&Source::Filling(filling), age, Told { status, outcome, hop }).await;
@@ -422,7 +423,7 @@ impl Ask<'_> {
             return;
         }
         let exchange = self.exchange_of(head, request_time, true);
-        let rule = if proxy.config.packages { packages::recognise(self.uri) } else { None };
+        let rule = proxy.package_rule(self.uri);
         match freshen(self.policy, stored.response(), &exchange, rule.as_ref()) {
             Some(Freshened { response, keep: Ok(()) }) => {
                 proxy.store.freshen(stored, response).await;

@@ -207,11 +207,14 @@ async fn get(store: &Store, key: &CacheKey) -> Option<Result<Vec<u8>, ReadError>
 
 /// Waits for what the writer does without being waited for.
 async fn until(store: &Store, done: impl Fn(&Stats) -> bool) {
-    for _ in 0..5000 {
-        if done(&store.stats()) {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    eventually(|| done(&store.stats()), || format!("{:?}", store.stats())).await;
+}
+
+/// Waits for what no event tells; looks again and again, and gives up in the end with what `else_say` says.
+async fn eventually(done: impl Fn() -> bool, else_say: impl Fn() -> String) {
+    let began = std::time::Instant::now();
+    while !done() {
+        assert!(began.elapsed() < std::time::Duration::from_secs(10), "{}", else_say());
+        tokio::task::yield_now().await;
     }
-    panic!("{:?}", store.stats());
 }
