@@ -132,7 +132,7 @@ impl Ask<'_> {
             };
             let leading = match role {
                 Role::Alone => None,
-                Role::Lead(leading) if waited == 0 && self.came_meanwhile(&variants) => {
+                Role::Lead(leading) if self.came_meanwhile() => {
                     drop(leading);
                     continue;
                 }
@@ -211,10 +211,10 @@ impl Ask<'_> {
         matches!(selected.decision, Decision::Serve { .. })
     }
 
-    /// Between the look-up and the right to fetch, another's fetch may have ended.
-    fn came_meanwhile(&self, before: &Variants) -> bool {
-        let Some(now) = self.worker.proxy.store.cached(&self.key) else { return false };
-        now.len() != before.len() || now.iter().zip(before.iter()).any(|(new, old)| !Arc::ptr_eq(new, old))
+    /// Between the look-up and the right to fetch, another's fetch may have ended with what this request may use.
+    fn came_meanwhile(&self) -> bool {
+        let cached = self.worker.proxy.store.cached(&self.key);
+        cached.is_some_and(|variants| variants.iter().any(|stored| self.may_use(stored.response())))
     }
 
     /// Validates behind the client's back, once (RFC 5861, 3). It asks as anybody might, not as this client did.
