@@ -12,7 +12,6 @@
 //! A writer that is dropped before `finish` leaves nothing behind, and its readers see an error. Storing never
 //! fails a body: whatever goes wrong on disk, the readers it has get every byte that the origin sent.
 
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -20,8 +19,6 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use bytes::{Bytes, BytesMut};
 use larder_policy::StoredResponse;
 use larder_policy::packages::ExpectedDigest;
-use rustix::fs::{FallocateFlags, fallocate};
-use rustix::io::{Errno, pwritev};
 use sha2::{Digest, Sha256, Sha512};
 use tokio::sync::{mpsc, oneshot};
 
@@ -29,6 +26,7 @@ use crate::blob::{has_tree, write_tree};
 use crate::command::{Append, AppendBody, Command, Reservation};
 use crate::digest::{BlobDigest, Digester, GROUP_BYTES, Groups};
 use crate::error::FillError;
+use crate::files::StoreFile;
 use crate::filling::{FilePart, Filling};
 use crate::layout::{Layout, TempFile};
 use crate::metadata;
@@ -61,7 +59,7 @@ struct Storing {
 
 /// The temporary file of a large body.
 struct Temp {
-    file: Arc<File>,
+    file: Arc<StoreFile>,
     name: TempFile,
     groups: Arc<Groups>,
     digester: Digester,
@@ -346,7 +344,7 @@ impl Job {
             (None, Some(reservation)) => create(&self.layout, self.length, reservation, self.expect)?,
             (None, None) => return Err(io::ErrorKind::InvalidInput.into()),
         };
-        write_all(&temp.file, &self.chunks, temp.written)?;
+        temp.file.write_all(&self.chunks, temp.written)?;
         for chunk in &self.chunks {
             temp.digester.update(chunk);
             temp.written += chunk.len() as u64;
@@ -366,13 +364,7 @@ fn create(
     expect: Option<Expect>,
 ) -> io::Result<Temp> {
     let (name, file) = layout.temp_file()?;
-    if let Some(length) = length.filter(|length| *length > 0) {
-        // A full disk is found before the first byte, not in the middle.
-        match fallocate(&file, FallocateFlags::KEEP_SIZE, 0, length) {
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+    file.allocate(length.unwrap_or(0))?;
     Ok(Temp {
         file: Arc::new(file),
         name,
@@ -382,29 +374,6 @@ fn create(
         written: 0,
         reservation,
     })
-}
-
-/// Writes all of the chunks, one behind the other.
-pub(crate) fn write_all(file: &File, chunks: &[impl AsRef<[u8]>], mut offset: u64) -> io::Result<()> {
-    /// The kernel takes 1024 at once.
-    const AT_ONCE: usize = 512;
-    for chunks in chunks.chunks(AT_ONCE) {
-        let mut parts: Vec<io::IoSlice<'_>> =
-            chunks.iter().map(|chunk| io::IoSlice::new(chunk.as_ref())).collect();
-        let mut left = parts.as_mut_slice();
-        while left.iter().any(|part| !part.is_empty()) {
-            match pwritev(file, left, offset) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    offset += written as u64;
-                    io::IoSlice::advance_slices(&mut left, written);
-                }
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The digest that a package index promised for a body.

@@ -12,7 +12,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::fs::File;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,6 +23,7 @@ use crate::blob::Blobs;
 use crate::body::{BodyReader, Window, WindowFault};
 use crate::digest::{BlobDigest, Groups};
 use crate::error::ReadError;
+use crate::files::StoreFile;
 use crate::pool::LARGE;
 use crate::stored::slice;
 
@@ -63,7 +63,7 @@ struct State {
 /// The part of the body that is in the temporary file.
 #[derive(Clone, Debug)]
 pub(crate) struct FilePart {
-    pub(crate) file: Arc<File>,
+    pub(crate) file: Arc<StoreFile>,
     pub(crate) groups: Arc<Groups>,
     pub(crate) len: u64,
 }

@@ -32,6 +32,7 @@ mod digest;
 mod directory;
 mod error;
 pub mod eviction;
+mod files;
 mod fill;
 mod filling;
 mod index;

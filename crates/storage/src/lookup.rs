@@ -5,7 +5,6 @@
 //! writer.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -15,12 +14,11 @@ use bytes::Bytes;
 use larder_policy::{CacheKey, StoredResponse};
 
 use crate::blob::{Hint, has_tree};
-use crate::body::read_resident;
 use crate::directory::{Fingerprint, Place, VariantTag};
 use crate::error::ReadError;
+use crate::files::StoreFile;
 use crate::metadata;
 use crate::record::{Head, Record, RecordFault};
-use crate::segment::read_full;
 use crate::shared::{Shared, TOUCH_EVERY};
 use crate::stats::IndexState;
 use crate::stored::{Core, Stored, Tier, Variants};
@@ -262,12 +260,12 @@ enum Reading {
 
 impl Reading {
     /// The record's bytes; `None` when that would block.
-    fn bytes(self, file: &File, place: Place) -> io::Result<Option<Vec<u8>>> {
+    fn bytes(self, file: &StoreFile, place: Place) -> io::Result<Option<Vec<u8>>> {
         let offset = u64::from(place.offset);
         let mut bytes = vec![0; place.length as usize];
         let read = match self {
-            Self::Resident => read_resident(file, &mut bytes, offset),
-            Self::Blocking => read_full(file, &mut bytes, offset)?,
+            Self::Resident => file.read_resident(&mut bytes, offset),
+            Self::Blocking => file.read_full(&mut bytes, offset)?,
         };
         if read < bytes.len() && self == Self::Resident {
             return Ok(None);

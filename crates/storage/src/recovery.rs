@@ -9,8 +9,6 @@
 //! lookups ask the index for what the directory does not have yet; while a rebuild goes on, they miss it.
 
 use std::fs;
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -224,7 +222,7 @@ pub(crate) struct Totals {
 /// A missing or damaged file is all zero: it only helps.
 pub(crate) fn read_totals(layout: &Layout) -> Totals {
     let read = || {
-        let bytes = fs::read(layout.totals()).ok()?;
+        let bytes = layout.files().read(&layout.totals()).ok()?;
         let (body, check) = bytes.split_first_chunk::<12>()?;
         if crc32c::crc32c(body).to_le_bytes() != *check {
             return None;
@@ -240,9 +238,10 @@ pub(crate) fn write_totals(layout: &Layout, totals: Totals) {
     let mut bytes = totals.blob_blocks.to_le_bytes().to_vec();
     bytes.extend_from_slice(&totals.next_segment.to_le_bytes());
     bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
-    let write = || -> io::Result<()> {
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(false).open(layout.totals())?.write_all_at(&bytes, 0)
+    let write = || {
+        let (temp, file) = layout.temp_file()?;
+        file.write_all(&[bytes], 0)?;
+        temp.rename(&layout.totals())
     };
     if let Err(error) = write() {
         tracing::debug!(%error, "cannot note the totals");

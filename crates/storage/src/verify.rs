@@ -1,6 +1,5 @@
 //! Walking over everything that is stored: to prove it, and to list it.
 
-use std::fs::{self, File};
 use std::io;
 use std::sync::Arc;
 
@@ -12,11 +11,12 @@ use crate::command::{BlobRef, Command, Recovered};
 use crate::digest::{BlobDigest, Digester};
 use crate::directory::{Fingerprint, Place};
 use crate::error::Error;
+use crate::files::StoreFile;
 use crate::metadata;
 use crate::pool::LARGE;
 use crate::purge::barrier;
 use crate::record::Head;
-use crate::segment::{self, Found, Scan, read_full};
+use crate::segment::{self, Found, Scan};
 use crate::shared::Shared;
 use crate::writer::Hold;
 
@@ -129,7 +129,7 @@ impl Walk {
     fn record(
         &mut self,
         shared: &Shared,
-        file: &File,
+        file: &StoreFile,
         fingerprint: Fingerprint,
         place: Place,
         head: &Head,
@@ -167,13 +167,13 @@ impl Walk {
 }
 
 fn prove_blob(shared: &Shared, head: &Head) -> io::Result<Body> {
-    let file = File::open(shared.layout.blob(&head.digest))?;
-    if file.metadata()?.len() != head.body_len {
+    let file = shared.layout.files().open(&shared.layout.blob(&head.digest))?;
+    if file.len()? != head.body_len {
         return Ok(Body::Damaged);
     }
     let body = prove(&file, 0, head.body_len, &head.digest)?;
     if body == Body::Sound && has_tree(head.body_len) {
-        let tree = fs::read(shared.layout.tree(&head.digest))?;
+        let tree = shared.layout.files().read(&shared.layout.tree(&head.digest))?;
         if decode_tree(&tree, &head.digest, head.body_len).is_none() {
             return Ok(Body::Damaged);
         }
@@ -181,14 +181,14 @@ fn prove_blob(shared: &Shared, head: &Head) -> io::Result<Body> {
     Ok(body)
 }
 
-fn prove(file: &File, mut at: u64, len: u64, digest: &BlobDigest) -> io::Result<Body> {
+fn prove(file: &StoreFile, mut at: u64, len: u64, digest: &BlobDigest) -> io::Result<Body> {
     let mut digester = Digester::new();
     let mut buffer = vec![0; LARGE];
     let end = at + len;
     while at < end {
         let wanted = usize::try_from(end - at).unwrap_or(LARGE).min(LARGE);
         let Some(part) = buffer.get_mut(..wanted) else { break };
-        let read = read_full(file, part, at)?;
+        let read = file.read_full(part, at)?;
         digester.update(part.get(..read).unwrap_or(&[]));
         at += read as u64;
         if read < wanted {

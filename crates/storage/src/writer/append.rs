@@ -12,9 +12,7 @@ use crate::blob::{BLOCK, blob_blocks, file_blocks};
 use crate::command::{Append, AppendBody, BlobRef, Reservation};
 use crate::digest::BlobDigest;
 use crate::directory::Place;
-use crate::fill::write_all;
 use crate::index::{Change, Entry};
-use crate::layout::make_dir;
 use crate::record::ALIGN;
 use crate::segment::{self, FIRST_RECORD};
 use crate::stored::Core;
@@ -120,7 +118,7 @@ impl Writer {
         if group.records.is_empty() {
             return;
         }
-        let written = write_all(&active.file, &group.parts, active.size);
+        let written = active.file.write_all(&group.parts, active.size);
         if let Err(error) = written {
             // What may have been written of it is cut off or, failing that, stays as dead bytes in a closed segment.
             let _ = active.file.set_len(active.size);
@@ -213,18 +211,19 @@ impl Writer {
             AppendBody::Inline(body) => return Ok(Some(body)),
             AppendBody::New { temp, tree, reservation } => (temp, tree, reservation),
             AppendBody::Existing => {
-                std::fs::metadata(self.shared.layout.blob(&core.digest))?;
+                self.shared.layout.files().len(&self.shared.layout.blob(&core.digest))?;
                 self.own_blob(&core.digest, blob_blocks(core.len), true);
                 return Ok(None);
             }
         };
         let blob = self.shared.layout.blob(&core.digest);
-        let existed = blob.exists();
+        let files = self.shared.layout.files();
+        let existed = files.exists(&blob);
         if let Some(parent) = blob.parent().filter(|_| !existed)
-            && !parent.exists()
+            && !files.exists(parent)
         {
-            let grandparent = parent.parent().is_some_and(std::path::Path::exists);
-            make_dir(parent).map_err(io::Error::other)?;
+            let grandparent = parent.parent().is_some_and(|grandparent| files.exists(grandparent));
+            files.make_dir(parent)?;
             self.blob_directories += if grandparent { 1 } else { 2 };
         }
         // A file that is there may be damaged; this one was just hashed, so it takes its place.

@@ -11,7 +11,7 @@ mod recovered;
 mod remove;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{self, File};
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -24,6 +24,7 @@ use crate::blob::{BLOCK, Hint, file_blocks};
 use crate::command::Command;
 use crate::error::OpenError;
 use crate::eviction::Lru;
+use crate::files::StoreFile;
 use crate::index::{IndexThread, Watermark};
 use crate::layout::DirLock;
 use crate::recovery::{self, Totals};
@@ -126,7 +127,7 @@ impl Segment {
 /// The segment that is appended to.
 struct Active {
     id: u32,
-    file: Arc<File>,
+    file: Arc<StoreFile>,
     size: u64,
     records: u32,
 }

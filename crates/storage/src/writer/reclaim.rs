@@ -4,16 +4,14 @@
 //! the two alternate: entries leave until an eighth of the segments is dead, then the emptiest segment goes.
 //! Both work in small steps, and one segment's size is kept free so that copying never breaks the limit.
 
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Writer;
 use crate::blob::BLOCK;
 use crate::directory::Place;
-use crate::fill::write_all;
 use crate::index::Change;
-use crate::segment::{FIRST_RECORD, Found, Scan, read_full};
+use crate::segment::{FIRST_RECORD, Found, Scan};
 
 /// Bytes that one step of compaction copies, at most one record more.
 const STEP_BYTES: u64 = 1 << 20;
@@ -236,7 +234,7 @@ impl Writer {
     fn copy_record(&mut self, place: Place) -> std::io::Result<Place> {
         let mut bytes = vec![0; place.length as usize];
         let file = self.shared.segments.open(place.segment)?;
-        let read = read_full(&file, &mut bytes, u64::from(place.offset))?;
+        let read = file.read_full(&mut bytes, u64::from(place.offset))?;
         if read < bytes.len() {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
@@ -249,7 +247,7 @@ impl Writer {
             return Err(std::io::ErrorKind::StorageFull.into());
         }
         let Some(active) = &mut self.active else { return Err(std::io::ErrorKind::StorageFull.into()) };
-        if let Err(error) = write_all(&active.file, &[bytes], active.size) {
+        if let Err(error) = active.file.write_all(&[bytes], active.size) {
             let _ = active.file.set_len(active.size);
             return Err(error);
         }
@@ -288,7 +286,7 @@ impl Writer {
         }
         self.shared.segments.forget(id);
         let path = self.shared.layout.segment(id);
-        if let Err(error) = fs::remove_file(&path) {
+        if let Err(error) = self.shared.layout.files().remove(&path) {
             self.shared.counters.write_errors.add(1);
             tracing::warn!(path = %path.display(), %error, "a segment cannot be removed");
         }

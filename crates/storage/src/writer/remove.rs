@@ -1,7 +1,5 @@
 //! Removing: the directory forgets first, then the index, then the record is marked dead, and the blob goes last.
 
-use std::fs;
-
 use larder_policy::CacheKey;
 
 use super::{Phase, Writer};
@@ -10,7 +8,6 @@ use crate::digest::BlobDigest;
 use crate::directory::{EntryId, Fingerprint, Nominee, Place};
 use crate::index::Change;
 use crate::record::{HEAD_BYTES, Head, RecordFault};
-use crate::segment::read_full;
 use crate::shared::Shared;
 use crate::stored::Core;
 
@@ -112,7 +109,7 @@ impl Writer {
             let file = self.shared.segments.open(nominee.place.segment).ok()?;
             let mut key = vec![0; head.key_len];
             let at = u64::from(nominee.place.offset) + HEAD_BYTES as u64;
-            let read = read_full(&file, &mut key, at).ok()?;
+            let read = file.read_full(&mut key, at).ok()?;
             String::from_utf8(key).ok().filter(|key| key.len() == read)
         };
         Some((head.digest, read_key()))
@@ -141,8 +138,9 @@ impl Writer {
     fn unlink_blob(&mut self, digest: &BlobDigest) {
         self.shared.blobs.forget(digest);
         let path = self.shared.layout.blob(digest);
-        let _ = fs::remove_file(self.shared.layout.tree(digest));
-        match fs::remove_file(&path) {
+        let files = self.shared.layout.files();
+        let _ = files.remove(&self.shared.layout.tree(digest));
+        match files.remove(&path) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
@@ -152,7 +150,7 @@ impl Writer {
         }
         // Directories go when they are empty.
         for parent in path.ancestors().skip(1).take(2) {
-            if fs::remove_dir(parent).is_err() {
+            if files.remove_dir(parent).is_err() {
                 break;
             }
             self.blob_directories = self.blob_directories.saturating_sub(1);
