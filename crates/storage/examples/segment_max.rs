@@ -1,0 +1,111 @@
+//! Which bodies should share a file? Fills a store three times over with bodies of many sizes, once for each bound, and says
+//! what that cost in space, writing and reading. `segment_max [disk MiB] [directory]`; the default is 1024 in a
+//! temporary directory.
+//!
+//! Run with `--release` on the file system that is to be judged, else the figures mean little.
+
+#![allow(clippy::print_stdout, reason = "its output is what it is for")]
+
+mod kit;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use larder_storage::{Options, Store};
+use tokio::task::JoinSet;
+
+use kit::{Outcome, Random, key, of_process, put};
+
+const KIB: u64 = 1024;
+const BOUNDS: [u64; 5] = [4 * KIB, 16 * KIB, 64 * KIB, 128 * KIB, 256 * KIB];
+/// Bodies that are being stored at once.
+const AT_ONCE: usize = 16;
+/// Bodies that are read back.
+const READS: usize = 20_000;
+
+fn main() -> Outcome<()> {
+    let mut arguments = std::env::args().skip(1);
+    let disk: u64 = arguments.next().map_or(Ok(1024), |n| n.parse())?;
+    let temporary = tempfile::tempdir()?;
+    let dir = arguments.next().map_or_else(|| temporary.path().to_owned(), Into::into);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    println!("bound     stored/s  MiB/s  written/body  disk/body  files  read p50    p99");
+    for bound in BOUNDS {
+        runtime.block_on(measure(bound, disk << 20, &dir.join(bound.to_string())))?;
+    }
+    Ok(())
+}
+
+async fn measure(bound: u64, disk: u64, dir: &Path) -> Outcome<()> {
+    let mut options = Options::new(dir);
+    options.disk_limit = disk;
+    options.memory_limit = 0;
+    options.segment_max = bound;
+    let store = Store::open(options)?;
+    store.ready().await;
+
+    let mut random = Random(7);
+    let mut sizes = Vec::new();
+    let (mut bytes, began, written) = (0, Instant::now(), of_process("io", "wchar:"));
+    let mut puts = JoinSet::new();
+    while bytes < 3 * disk {
+        let (n, size) = (sizes.len() as u64, body_size(&mut random));
+        sizes.push(size);
+        bytes += size as u64;
+        let store = store.clone();
+        puts.spawn(async move { put(&store, n, size).await.map_err(|error| error.to_string()) });
+        if puts.len() >= AT_ONCE {
+            puts.join_next().await.ok_or("no task")???;
+        }
+    }
+    while let Some(put) = puts.join_next().await {
+        put??;
+    }
+    let took = began.elapsed();
+    let written = of_process("io", "wchar:") - written;
+
+    let mut latencies = Vec::new();
+    while latencies.len() < READS {
+        let n = random.below(sizes.len() as u64);
+        let sample = Instant::now();
+        let variants = store.lookup(&key(n)?).await;
+        let Some(stored) = variants.first() else { continue };
+        let mut body = stored.body(0..u64::MAX);
+        while body.next().await?.is_some() {}
+        latencies.push(sample.elapsed());
+    }
+    latencies.sort_unstable();
+    let share = |percent: usize| latencies.get(READS * percent / 100).copied().unwrap_or(Duration::ZERO);
+
+    let kept: u64 = store.entries().await?.map(|entry| entry.body_len).sum();
+    let stats = store.stats();
+    store.close().await;
+    println!(
+        "{:>4} KiB {:>9.0} {:>6.0} {:>13.2} {:>10.2} {:>6} {:>8.0?} {:>6.0?}",
+        bound / KIB,
+        sizes.len() as f64 / took.as_secs_f64(),
+        bytes as f64 / took.as_secs_f64() / f64::from(1 << 20),
+        written as f64 / bytes as f64,
+        stats.disk_bytes as f64 / kept as f64,
+        files(dir)?,
+        share(50),
+        share(99),
+    );
+    Ok(())
+}
+
+/// From 256 bytes to 4 MiB, every doubling as likely as another: most bodies are small, most bytes are in large ones.
+fn body_size(random: &mut Random) -> usize {
+    let doubling = random.below(14);
+    let base = 256_u64 << doubling;
+    usize::try_from(base + random.below(base)).unwrap_or(256)
+}
+
+fn files(dir: &Path) -> Outcome<u64> {
+    let mut count = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        count += if entry.file_type()?.is_dir() { files(&entry.path())? } else { 1 };
+    }
+    Ok(count)
+}
