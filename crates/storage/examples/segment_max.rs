@@ -1,6 +1,6 @@
 //! Which bodies should share a file? Fills a store three times over with bodies of many sizes, once for each bound, and says
-//! what that cost in space, writing and reading. `segment_max [disk MiB] [directory]`; the default is 1024 in a
-//! temporary directory.
+//! what that cost in space, writing and reading: medians of interleaved rounds. `segment_max [disk MiB] [rounds] [directory]`;
+//! the default is 1024 and 3 in a temporary directory.
 //!
 //! Run with `--release` on the file system that is to be judged, else the figures mean little.
 
@@ -26,17 +26,56 @@ const READS: usize = 20_000;
 fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
     let disk: u64 = arguments.next().map_or(Ok(1024), |n| n.parse())?;
+    let rounds: usize = arguments.next().map_or(Ok(3), |n| n.parse())?;
     let temporary = tempfile::tempdir()?;
     let dir = arguments.next().map_or_else(|| temporary.path().to_owned(), Into::into);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut rows = vec![Vec::new(); BOUNDS.len()];
+    for round in 0..rounds {
+        // Whoever comes first in a round does so only once.
+        for turn in 0..BOUNDS.len() {
+            let at = (turn + round) % BOUNDS.len();
+            let (Some(bound), Some(rows)) = (BOUNDS.get(at), rows.get_mut(at)) else { continue };
+            let dir = dir.join(format!("{bound}-{round}"));
+            rows.push(runtime.block_on(measure(*bound, disk << 20, &dir))?);
+            std::fs::remove_dir_all(&dir)?;
+        }
+    }
     println!("bound     stored/s  MiB/s  written/body  disk/body  files  read p50    p99");
-    for bound in BOUNDS {
-        runtime.block_on(measure(bound, disk << 20, &dir.join(bound.to_string())))?;
+    for (bound, rows) in BOUNDS.iter().zip(&rows) {
+        let median = |of: fn(&Row) -> f64| {
+            let mut all: Vec<f64> = rows.iter().map(of).collect();
+            all.sort_by(f64::total_cmp);
+            all.get(all.len() / 2).copied().unwrap_or(0.0)
+        };
+        println!(
+            "{:>4} KiB {:>9.0} {:>6.0} {:>13.2} {:>10.2} {:>6.0} {:>5.0} µs {:>3.0} µs",
+            bound / KIB,
+            median(|row| row.stored),
+            median(|row| row.mib),
+            median(|row| row.written),
+            median(|row| row.disk),
+            median(|row| row.files),
+            median(|row| row.read_50),
+            median(|row| row.read_99),
+        );
     }
     Ok(())
 }
 
-async fn measure(bound: u64, disk: u64, dir: &Path) -> Outcome<()> {
+/// What one filling cost: rates a second, bytes for each byte of body, and reading in microseconds.
+#[derive(Clone)]
+struct Row {
+    stored: f64,
+    mib: f64,
+    written: f64,
+    disk: f64,
+    files: f64,
+    read_50: f64,
+    read_99: f64,
+}
+
+async fn measure(bound: u64, disk: u64, dir: &Path) -> Outcome<Row> {
     let mut options = Options::new(dir);
     options.disk_limit = disk;
     options.memory_limit = 0;
@@ -75,23 +114,22 @@ async fn measure(bound: u64, disk: u64, dir: &Path) -> Outcome<()> {
         latencies.push(sample.elapsed());
     }
     latencies.sort_unstable();
-    let share = |percent: usize| latencies.get(READS * percent / 100).copied().unwrap_or(Duration::ZERO);
+    let share = |percent: usize| {
+        latencies.get(READS * percent / 100).copied().unwrap_or(Duration::ZERO).as_secs_f64() * 1e6
+    };
 
     let kept: u64 = store.entries().await?.map(|entry| entry.body_len).sum();
     let stats = store.stats();
     store.close().await;
-    println!(
-        "{:>4} KiB {:>9.0} {:>6.0} {:>13.2} {:>10.2} {:>6} {:>8.0?} {:>6.0?}",
-        bound / KIB,
-        sizes.len() as f64 / took.as_secs_f64(),
-        bytes as f64 / took.as_secs_f64() / f64::from(1 << 20),
-        written as f64 / bytes as f64,
-        stats.disk_bytes as f64 / kept as f64,
-        files(dir)?,
-        share(50),
-        share(99),
-    );
-    Ok(())
+    Ok(Row {
+        stored: sizes.len() as f64 / took.as_secs_f64(),
+        mib: bytes as f64 / took.as_secs_f64() / f64::from(1 << 20),
+        written: written as f64 / bytes as f64,
+        disk: stats.disk_bytes as f64 / kept as f64,
+        files: files(dir)? as f64,
+        read_50: share(50),
+        read_99: share(99),
+    })
 }
 
 /// From 256 bytes to 4 MiB, every doubling as likely as another: most bodies are small, most bytes are in large ones.
