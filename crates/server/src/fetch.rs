@@ -117,7 +117,7 @@ async fn run(worker: &Worker, mut plan: Plan, leading: Option<Leading>, mut clie
             response: &head.fields,
             request_time,
             response_time,
-            framing_sound: body.framing() != Framing::UntilClose || head.fields.contains("transfer-encoding"),
+            framing_sound: body.has_sound_end(&head),
         };
         let rule = proxy.package_rule(&plan.target);
         if let (Some(stored), Some(_), StatusCode::NOT_MODIFIED) =

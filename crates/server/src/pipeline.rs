@@ -20,7 +20,7 @@ use crate::answer::{Answering, Source, Told};
 use crate::collapse::{Leading, Progress, Role};
 use crate::error::UpstreamError;
 use crate::fetch::{self, Event, Fetched, Plan};
-use crate::http1::{Framing, ResponseHead};
+use crate::http1::ResponseHead;
 use crate::origin::{
     ClientFailed, Destination, ExchangeError, Interim, OriginBody, OriginResponse, Outbound, Upload,
     Uploading,
@@ -472,7 +472,7 @@ impl Ask<'_> {
         request_time: Timestamp,
     ) -> Answer {
         let storable = if self.request.method == Method::POST {
-            let exchange = self.exchange_of(&head, request_time, body.framing() != Framing::UntilClose);
+            let exchange = self.exchange_of(&head, request_time, body.has_sound_end(&head));
             storability(self.policy, &exchange, None).ok()
         } else {
             None
