@@ -79,8 +79,8 @@ impl Recovery {
         self.send_batch()?;
         self.shared.state.send_replace(IndexState::Loading);
         let mut closed = false;
-        let loaded = index.scan(&mut |fingerprint, entries| {
-            self.batch.extend(entries.into_iter().map(|entry| entry.recovered(fingerprint)));
+        let loaded = index.scan(&mut |fingerprint, entry| {
+            self.batch.push(entry.recovered(fingerprint));
             closed = self.batch.len() >= BATCH && self.send_batch().is_err();
             !closed
         });
