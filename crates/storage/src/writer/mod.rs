@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use crate::blob::{BLOCK, Hint, file_blocks};
 use crate::command::Command;
 use crate::error::OpenError;
-use crate::eviction::Lru;
+use crate::eviction::{Eviction, Lru};
 use crate::files::StoreFile;
 use crate::index::{IndexThread, Watermark};
 use crate::layout::DirLock;
@@ -83,7 +83,7 @@ pub(crate) fn start(
         IndexThread::none()
     };
     let writer = Writer {
-        lru: Lru::new(u64::MAX),
+        eviction: Box::new(Lru::new(u64::MAX)),
         index,
         segments,
         next_segment,
@@ -149,7 +149,7 @@ struct Recovering {
 struct Writer {
     shared: Arc<Shared>,
     sender: mpsc::WeakSender<Command>,
-    lru: Lru,
+    eviction: Box<dyn Eviction>,
     index: IndexThread,
     segments: BTreeMap<u32, Segment>,
     next_segment: u32,
@@ -276,7 +276,7 @@ impl Writer {
         match hint {
             Hint::Touch(fingerprint, variant) => {
                 if let Some(nominee) = self.shared.directory.find_variant(fingerprint, variant) {
-                    self.lru.access(nominee.id);
+                    self.eviction.access(nominee.id, fingerprint.0);
                 }
             }
             Hint::BadBlob(core) => self.drop_bad_blob(&core),

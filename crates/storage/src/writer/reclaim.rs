@@ -92,7 +92,9 @@ impl Writer {
     }
 
     fn can_reclaim(&self) -> bool {
-        self.compaction.is_some() || !self.lru.is_empty() || (!self.is_held() && self.emptiest().is_some())
+        self.compaction.is_some()
+            || !self.eviction.is_empty()
+            || (!self.is_held() && self.emptiest().is_some())
     }
 
     /// Dead bytes near a quarter of all, or many small segments.
@@ -119,7 +121,7 @@ impl Writer {
             return true;
         }
         let (total, dead) = self.dead();
-        let worth_it = dead * 8 > total || self.lru.is_empty();
+        let worth_it = dead * 8 > total || self.eviction.is_empty();
         if worth_it && dead > 0 {
             if self.is_held() {
                 // Nothing that is evicted now would free a segment.
@@ -133,16 +135,16 @@ impl Writer {
     }
 
     fn evict(&mut self) -> bool {
-        let Some(id) = self.lru.oldest() else { return false };
+        let Some(id) = self.eviction.evict() else { return false };
         self.kill(id);
         self.shared.counters.evicted.add(1);
         true
     }
 
-    /// Evicts the oldest if that frees something at once.
+    /// Evicts the next victim if that frees something at once.
     fn evict_blob(&mut self) -> bool {
-        let oldest = self.lru.oldest().and_then(|id| self.shared.directory.get(id));
-        oldest.is_some_and(|nominee| nominee.blob_blocks > 0) && self.evict()
+        let victim = self.eviction.victim().and_then(|id| self.shared.directory.get(id));
+        victim.is_some_and(|nominee| nominee.blob_blocks > 0) && self.evict()
     }
 
     /// The closed segment with the smallest share of live bytes, if it has dead ones.

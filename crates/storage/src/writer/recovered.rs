@@ -55,7 +55,8 @@ impl Writer {
         let Some(id) = shared.directory.insert(fingerprint, found.variant, place, blocks, now) else {
             return;
         };
-        self.lru.admit(id, u64::from(place.length) + u64::from(blocks) * BLOCK);
+        let size = u64::from(place.length) + u64::from(blocks) * BLOCK;
+        self.eviction.insert(id, size, fingerprint.0);
         if let Some(segment) = self.segments.get_mut(&place.segment) {
             segment.live += u64::from(place.length);
         }

@@ -53,7 +53,9 @@ impl Writer {
     pub(super) fn remove_oldest(&mut self, most: usize) -> u64 {
         self.shared.memory.remove_where(|_| true);
         let mut removed = 0;
-        while let Some(id) = self.lru.oldest().filter(|_| removed < most as u64) {
+        while removed < most as u64
+            && let Some(id) = self.eviction.evict()
+        {
             self.kill(id);
             removed += 1;
         }
@@ -63,7 +65,7 @@ impl Writer {
 
     /// Drops an entry and everything that only it refers to.
     pub(super) fn kill(&mut self, id: EntryId) {
-        self.lru.remove(id);
+        self.eviction.remove(id);
         let Some(nominee) = self.shared.directory.remove(id) else { return };
         let blob = if nominee.blob_blocks > 0 { self.read_blob_owner(&nominee) } else { None };
         self.bury(nominee.fingerprint, nominee.place);
