@@ -239,9 +239,10 @@ pub(crate) fn write_totals(layout: &Layout, totals: Totals) {
     bytes.extend_from_slice(&totals.next_segment.to_le_bytes());
     bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
     let write = || {
-        let (temp, file) = layout.temp_file()?;
-        file.write_all(&[bytes], 0)?;
-        temp.rename(&layout.totals())
+        // A crash in between leaves a name that is overwritten the next time.
+        let new = layout.totals().with_extension("new");
+        layout.files().create(&new)?.write_all(&[bytes], 0)?;
+        layout.files().rename(&new, &layout.totals())
     };
     if let Err(error) = write() {
         tracing::debug!(%error, "cannot note the totals");
