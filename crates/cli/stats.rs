@@ -115,11 +115,12 @@ fn table(figures: &Figures) -> String {
 }
 
 fn store_rows(store: &StoreFigures) -> Vec<Row> {
-    let of = |used, limit| format!("{} of {}", rough_size(used), rough_size(limit));
+    let of =
+        |used, limit, eviction: &str| format!("{} of {} ({eviction})", rough_size(used), rough_size(limit));
     let mut rows = vec![
         Row::new("stored responses", store.objects),
-        Row::new("disk", of(store.disk_bytes, store.disk_limit_bytes)),
-        Row::new("memory", of(store.memory_bytes, store.memory_limit_bytes)),
+        Row::new("disk", of(store.disk_bytes, store.disk_limit_bytes, &store.eviction)),
+        Row::new("memory", of(store.memory_bytes, store.memory_limit_bytes, &store.memory_eviction)),
         Row::new("hits from memory", store.memory_hits),
         Row::new("hits from disk", store.disk_hits),
         Row::new("index", &store.index),
@@ -194,7 +195,7 @@ mod tests {
             "client_connections": {"open": 12, "total": 340}, "origin_connections": {"open": 3, "total": 55},
             "tunnels": {"open": 1, "total": 10}, "fills": {"open": 2, "total": 2990}, "client_aborts": 4,
             "store": {"objects": 2950, "disk_bytes": 734003200, "disk_limit_bytes": 10737418240,
-            "memory_bytes": 104857600, "memory_limit_bytes": 268435456, "memory_hits": 3000, "disk_hits": 6000,
+            "memory_bytes": 104857600, "memory_limit_bytes": 268435456, "memory_eviction": "gdsf", "eviction": "s3-fifo", "memory_hits": 3000, "disk_hits": 6000,
             "evicted": 0, "damaged": 1, "write_errors": 0, "index": "ready"}}"#;
         golden::compare("stats.txt", &table(&serde_json::from_str(figures).unwrap()));
     }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use larder_policy::{Fields, Scheme, TargetUri};
 use larder_server::config::{AccessLogFormat, AccessLogTarget, Destination, Parent};
+use larder_storage::eviction::Algorithm;
 
 /// The names of the access log's formats, as flags and the file spell them.
 pub(crate) const LOG_FORMATS: [&str; 4] = ["squid", "common", "combined", "json"];
@@ -169,6 +170,14 @@ pub(crate) fn log_format(text: &str) -> Result<AccessLogFormat, String> {
         "json" => Ok(AccessLogFormat::Json),
         _ => Err(format!("`{text}` is not a format of the access log; {}", one_of(text, &LOG_FORMATS))),
     }
+}
+
+/// How a tier chooses what leaves.
+pub(crate) fn eviction(text: &str) -> Result<Algorithm, String> {
+    Algorithm::from_name(text).ok_or_else(|| {
+        let known = Algorithm::ALL.map(Algorithm::name);
+        format!("`{text}` is not a way to evict; {}", one_of(text, &known))
+    })
 }
 
 /// The name of a format, as it is written.

@@ -149,6 +149,9 @@ fn cache(table: Section<'_>, draft: &mut Draft) {
         .text("disk", "a size", "20GiB", |text| text.parse::<DiskSize>().map_err(|error| error.to_string()));
     draft.shared.memory = table.size("memory", 0..=PIB);
     draft.memory_object_max = table.size("memory_object_max", 0..=256 * KIB);
+    let eviction = |key| table.text(key, "a way to evict", "lru", values::eviction).map(|given| given.value);
+    draft.memory_eviction = eviction("memory_eviction");
+    draft.eviction = eviction("eviction");
     draft.segment_max = table.size("segment_max", KIB..=256 * KIB);
     draft.largest_object = table.size("largest_object", KIB..=PIB);
     draft.unfinished_max = table.size("unfinished_max", 0..=PIB);

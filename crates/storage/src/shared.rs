@@ -55,7 +55,7 @@ impl Shared {
     ) -> Self {
         let keys = Keys::new(layout.hash_key);
         Self {
-            memory: Memory::new(options.memory_limit, options.memory_object_max),
+            memory: Memory::new(options.memory_limit, options.memory_object_max, options.memory_eviction),
             segments: SegmentFiles::new(layout.clone()),
             directory: Directory::new(),
             index: IndexReader::default(),

@@ -176,6 +176,8 @@ impl Store {
             memory_limit: shared.options.memory_limit,
             memory_objects,
             directory_bytes: shared.directory.memory_bytes() as u64,
+            memory_eviction: shared.options.memory_eviction,
+            eviction: shared.options.eviction,
             memory_hits,
             disk_hits: counters.disk_hits.get(),
             misses: counters.misses.get(),

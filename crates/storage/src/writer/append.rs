@@ -164,6 +164,8 @@ impl Writer {
         let watermark = self.watermark();
         self.index.change(change, watermark);
         for old in others.extract_if(.., |other| other.variant == core.variant) {
+            // Whatever is freshened or replaced was asked for.
+            self.eviction.access(id, core.fingerprint.0);
             self.kill(old.id);
             shared.counters.removed.add(1);
         }

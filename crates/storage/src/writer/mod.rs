@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use crate::blob::{BLOCK, Hint, file_blocks};
 use crate::command::Command;
 use crate::error::OpenError;
-use crate::eviction::{Eviction, Lru};
+use crate::eviction::Ranked;
 use crate::files::StoreFile;
 use crate::index::{IndexThread, Watermark};
 use crate::layout::DirLock;
@@ -83,7 +83,7 @@ pub(crate) fn start(
         IndexThread::none()
     };
     let writer = Writer {
-        eviction: Box::new(Lru::new(u64::MAX)),
+        eviction: shared.options.eviction.ranked(u64::MAX),
         index,
         segments,
         next_segment,
@@ -149,7 +149,7 @@ struct Recovering {
 struct Writer {
     shared: Arc<Shared>,
     sender: mpsc::WeakSender<Command>,
-    eviction: Box<dyn Eviction>,
+    eviction: Box<dyn Ranked>,
     index: IndexThread,
     segments: BTreeMap<u32, Segment>,
     next_segment: u32,
