@@ -226,6 +226,7 @@ fn limits(table: Section<'_>, draft: &mut Draft) {
         tunnel_idle_timeout,
         drain_timeout,
         finish_bytes,
+        partial_bytes,
     } = &mut draft.limits;
     let count = |slot: &mut usize, key, bounds: RangeInclusive<u64>| {
         let given = table.integer(key, bounds)?;
@@ -266,6 +267,7 @@ fn limits(table: Section<'_>, draft: &mut Draft) {
     wait(tunnel_idle_timeout, "tunnel_idle_timeout", 1);
     wait(drain_timeout, "drain_timeout", 0);
     size(finish_bytes, "finish_bytes", 0..=PIB);
+    size(partial_bytes, "partial_bytes", 0..=PIB);
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::digest::{GROUP_BYTES, Groups};
 use crate::error::ReadError;
 use crate::files::StoreFile;
 use crate::filling::FillReader;
+use crate::partial::Partial;
 use crate::pool::{Buffer, LARGE, Pool, SMALL};
 use crate::stored::{Core, slice};
 
@@ -27,6 +28,7 @@ pub struct BodyReader {
 enum Source {
     Bytes(Bytes),
     Blob(BlobReader),
+    Partial(PartialReader),
     Filling(FillReader),
     Failed(ReadError),
 }
@@ -36,10 +38,17 @@ impl std::fmt::Debug for Source {
         f.write_str(match self {
             Self::Bytes(_) => "Bytes",
             Self::Blob(_) => "Blob",
+            Self::Partial(_) => "Partial",
             Self::Filling(_) => "Filling",
             Self::Failed(_) => "Failed",
         })
     }
+}
+
+struct PartialReader {
+    core: Arc<Core>,
+    partial: Arc<Partial>,
+    left: Range<u64>,
 }
 
 struct BlobReader {
@@ -60,6 +69,10 @@ impl BodyReader {
         Self { source: Source::Blob(reader) }
     }
 
+    pub(crate) fn of_partial(core: Arc<Core>, partial: Arc<Partial>, left: Range<u64>) -> Self {
+        Self { source: Source::Partial(PartialReader { core, partial, left }) }
+    }
+
     pub(crate) fn of_filling(reader: FillReader) -> Self {
         Self { source: Source::Filling(reader) }
     }
@@ -74,6 +87,7 @@ impl BodyReader {
         let result = match &mut self.source {
             Source::Bytes(bytes) => return Ok(Some(std::mem::take(bytes)).filter(|bytes| !bytes.is_empty())),
             Source::Blob(reader) => reader.next().await,
+            Source::Partial(reader) => reader.next().await,
             Source::Filling(reader) => reader.next().await,
             Source::Failed(error) => return Err(error.clone()),
         };
@@ -81,6 +95,22 @@ impl BodyReader {
             self.source = Source::Failed(error.clone());
         }
         result
+    }
+}
+
+impl PartialReader {
+    async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
+        if self.left.is_empty() {
+            return Ok(None);
+        }
+        let bytes = self.partial.read(self.left.clone(), &self.core.blobs.pool).await;
+        let bytes = bytes.inspect_err(|error| match error {
+            // What is not here is no damage.
+            ReadError::Aborted => {}
+            error => self.core.blobs.report(&self.core, error),
+        })?;
+        self.left.start += bytes.len() as u64;
+        Ok(Some(bytes))
     }
 }
 

@@ -5,6 +5,7 @@
 //! format      version and the store's random hash key; written once, never overwritten
 //! segments/   00000001.seg, ...
 //! blobs/      ab/cd/<hex>, <hex>.tree
+//! partials/   <hex>, <hex>.map: bodies of which some ranges are here
 //! temp/       bodies being written; emptied at start
 //! totals      a few numbers that help the next start
 //! index/      sled's files; index.corrupt-<millis> are those set aside
@@ -64,7 +65,7 @@ impl Layout {
                 .map_err(OpenError::io("set the permissions of", dir))?;
         }
         let layout = Self { dir: dir.to_owned(), hash_key, files, temp_count: AtomicU64::new(0) };
-        for path in [layout.segments(), layout.blobs(), layout.temp()] {
+        for path in [layout.segments(), layout.blobs(), layout.partials(), layout.temp()] {
             layout.files.make_dir(&path).map_err(OpenError::io("create", &path))?;
         }
         layout.sweep_temp()?;
@@ -104,6 +105,18 @@ impl Layout {
         path.into()
     }
 
+    pub(crate) fn partials(&self) -> PathBuf {
+        self.dir.join("partials")
+    }
+
+    pub(crate) fn partial(&self, name: &BlobDigest) -> PathBuf {
+        self.dir.join(format!("partials/{name}"))
+    }
+
+    pub(crate) fn partial_map(&self, name: &BlobDigest) -> PathBuf {
+        self.dir.join(format!("partials/{name}.map"))
+    }
+
     pub(crate) fn index(&self) -> PathBuf {
         self.dir.join("index")
     }
@@ -123,6 +136,12 @@ impl Layout {
         let path = self.dir.join(format!("temp/{number:x}"));
         let file = self.files.create(&path)?;
         Ok((TempFile { files: self.files.clone(), path: Some(path) }, file))
+    }
+
+    /// A file that was another's and is about to be renamed; removed when dropped, if it was not.
+    pub(crate) fn taken(&self, path: PathBuf) -> io::Result<TempFile> {
+        self.files.len(&path)?;
+        Ok(TempFile { files: self.files.clone(), path: Some(path) })
     }
 
     fn sweep_temp(&self) -> Result<(), OpenError> {

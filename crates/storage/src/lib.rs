@@ -41,6 +41,7 @@ mod lookup;
 mod memory;
 mod metadata;
 mod options;
+mod partial;
 mod pool;
 mod purge;
 mod record;
@@ -50,6 +51,7 @@ mod shared;
 mod stats;
 mod store;
 mod stored;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod verify;

@@ -58,7 +58,9 @@ impl Lookup {
             return Variants::default();
         }
         self.shared.counters.disk_hits.add(1);
-        self.shared.memory.insert(&self.key, &cores, generation);
+        if cores.iter().all(|core| core.partial.is_none()) {
+            self.shared.memory.insert(&self.key, &cores, generation);
+        }
         cores.into_iter().map(|core| Stored::new(core, Tier::Disk)).collect()
     }
 
@@ -192,6 +194,9 @@ impl Lookup {
         let Some(response) = metadata::decode(record.front.metadata) else {
             return Ok(self.lost(place, None));
         };
+        if record.head.partial {
+            return self.with_partial(&record.head, reading, place, response);
+        }
         let core = |inline| self.core(&record.head, response, inline);
         if !record.head.blob {
             return Ok(Outcome::Hit(core(Some(Bytes::copy_from_slice(record.body)))));
@@ -232,6 +237,34 @@ impl Lookup {
         Ok(self.lost(place, None))
     }
 
+    fn with_partial(
+        &self,
+        head: &Head,
+        reading: Reading,
+        place: Place,
+        response: StoredResponse,
+    ) -> io::Result<Outcome> {
+        let partials = &self.shared.partials;
+        let opened = match partials.cached(&head.digest) {
+            Some(partial) => Ok(partial),
+            None if reading == Reading::Resident => return Ok(Outcome::Blocks),
+            None => partials.open(&head.digest),
+        };
+        match opened {
+            Ok(partial) if !partial.runs().is_empty() => {
+                let mut core = self.core(head, response, None);
+                if let Some(core) = Arc::get_mut(&mut core) {
+                    core.partial = Some(partial);
+                }
+                Ok(Outcome::Hit(core))
+            }
+            Err(ReadError::Unreadable { kind, .. }) if kind != io::ErrorKind::NotFound => Err(kind.into()),
+            // Its map is gone or damaged from the start; or it left with its record just now.
+            Err(ReadError::Unreadable { .. }) => Ok(self.lost(place, None)),
+            Ok(_) | Err(_) => Ok(self.lost(place, Some(RecordFault::Body))),
+        }
+    }
+
     fn is_removed(&self, head: &Head) -> bool {
         self.shared.removed.below(self.fingerprint).is_some_and(|below| head.sequence < below)
     }
@@ -245,6 +278,7 @@ impl Lookup {
             digest: head.digest,
             len: head.body_len,
             inline,
+            partial: None,
             sequence: AtomicU64::new(head.sequence),
             touched: AtomicU32::new(self.shared.now()),
             blobs: self.shared.blobs.clone(),

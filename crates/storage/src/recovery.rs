@@ -14,10 +14,11 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::command::{BlobRef, Command, Recovered};
+use crate::command::{Command, Recovered};
 use crate::digest::BlobDigest;
 use crate::index::{Index, Opened, Watermark};
 use crate::layout::Layout;
+use crate::record::FileKind;
 use crate::segment::{Found, Scan};
 use crate::shared::Shared;
 use crate::stats::IndexState;
@@ -125,10 +126,9 @@ impl Recovery {
         loop {
             match scan.next() {
                 Ok(Some(Found::Record { place, head, front })) if head.live => {
-                    let blob = head.blob.then_some(BlobRef { digest: head.digest, len: head.body_len });
                     let fingerprint = shared.keys.fingerprint(front.key);
-                    let variant = head.variant;
-                    self.batch.push(Recovered { fingerprint, variant, place, blob, indexed: false });
+                    let (variant, file) = (head.variant, head.file());
+                    self.batch.push(Recovered { fingerprint, variant, place, file, indexed: false });
                 }
                 Ok(Some(Found::Record { .. })) => {}
                 Ok(Some(Found::Damage { offset, bytes, fault })) => {
@@ -163,12 +163,18 @@ fn send(shared: &Shared, sender: &mpsc::WeakSender<Command>, command: Command) -
     sender.blocking_send(command).map_err(|_| Closed)
 }
 
-/// Looks for blobs that no record names and has them removed, on a thread of its own. `known` are the digest
-/// prefixes of those that have an owner, sorted.
+/// Looks for blobs and partials that no record names and has them removed, on a thread of its own. `known` are the prefixes
+/// of the names of those that have an owner, sorted.
 pub(crate) fn sweep(shared: Arc<Shared>, sender: mpsc::WeakSender<Command>, known: Arc<[u64]>) {
     spawn("larder-sweep", move || {
-        let mut directories = 0;
-        let _ = sweep_dir(&shared, &sender, &known, &shared.layout.blobs(), &mut directories);
+        let (mut directories, mut none) = (0, 0);
+        let swept = [
+            sweep_dir(&shared, &sender, &known, FileKind::Blob, &shared.layout.blobs(), &mut directories),
+            sweep_dir(&shared, &sender, &known, FileKind::Partial, &shared.layout.partials(), &mut none),
+        ];
+        if swept.iter().any(Result::is_err) {
+            return;
+        }
         let _ = send(&shared, &sender, Command::SweepDone { directories });
     });
 }
@@ -177,6 +183,7 @@ fn sweep_dir(
     shared: &Shared,
     sender: &mpsc::WeakSender<Command>,
     known: &[u64],
+    kind: FileKind,
     dir: &Path,
     directories: &mut u64,
 ) -> Result<(), Closed> {
@@ -186,11 +193,15 @@ fn sweep_dir(
         let path = entry.path();
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             *directories += 1;
-            sweep_dir(shared, sender, known, &path, directories)?;
+            sweep_dir(shared, sender, known, kind, &path, directories)?;
             continue;
         }
         let name = entry.file_name();
-        let digest = name.to_str().and_then(|name| BlobDigest::from_hex(name.trim_end_matches(".tree")));
+        let beside = match kind {
+            FileKind::Blob => ".tree",
+            FileKind::Partial => ".map",
+        };
+        let digest = name.to_str().and_then(|name| BlobDigest::from_hex(name.trim_end_matches(beside)));
         if let Some(digest) = digest.filter(|digest| known.binary_search(&digest.prefix()).is_err()) {
             orphans.push(digest);
         }
@@ -199,8 +210,8 @@ fn sweep_dir(
         return Ok(());
     }
     orphans.dedup();
-    tracing::debug!(count = orphans.len(), "blobs without an owner are removed");
-    send(shared, sender, Command::Orphans(orphans))
+    tracing::debug!(?kind, count = orphans.len(), "files without an owner are removed");
+    send(shared, sender, Command::Orphans(kind, orphans))
 }
 
 /// What a life of the directory leaves for the start of the next.

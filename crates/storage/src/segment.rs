@@ -236,7 +236,7 @@ mod tests {
         let mut places = Vec::new();
         for (n, key) in keys.iter().enumerate() {
             let body = vec![n as u8; 100 + n];
-            let facts = BodyFacts { digest: BlobDigest::of(&body), len: body.len() as u64, blob: false };
+            let facts = BodyFacts { digest: BlobDigest::of(&body), len: body.len() as u64, file: None };
             let mut bytes =
                 EncodedFront::new(key, b"meta", VariantTag(0), facts).unwrap().seal(n as u64).to_vec();
             bytes.extend_from_slice(&body);

@@ -7,10 +7,10 @@ use larder_policy::{CacheKey, StoredResponse};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::blob::{decode_tree, has_tree};
-use crate::command::{BlobRef, Command, Recovered};
+use crate::command::{Command, Recovered};
 use crate::digest::{BlobDigest, Digester};
 use crate::directory::{Fingerprint, Place};
-use crate::error::Error;
+use crate::error::{Error, ReadError};
 use crate::files::StoreFile;
 use crate::metadata;
 use crate::pool::LARGE;
@@ -135,7 +135,9 @@ impl Walk {
         head: &Head,
         readable: bool,
     ) {
-        let body = if head.blob {
+        let body = if head.partial {
+            prove_partial(shared, head)
+        } else if head.blob {
             prove_blob(shared, head)
         } else {
             let at = u64::from(place.offset) + head.front_bytes() as u64;
@@ -154,15 +156,22 @@ impl Walk {
         match body {
             Body::Sound if readable => {
                 self.report.body_bytes += head.body_len;
-                let blob = head.blob.then_some(BlobRef { digest: head.digest, len: head.body_len });
-                let variant = head.variant;
-                self.good.push(Recovered { fingerprint, variant, place, blob, indexed: true });
+                let (variant, file) = (head.variant, head.file());
+                self.good.push(Recovered { fingerprint, variant, place, file, indexed: true });
                 return;
             }
             Body::Sound | Body::Damaged => self.report.damaged_bodies += 1,
             Body::Missing => self.report.missing_bodies += 1,
         }
         self.bad.push((fingerprint, place));
+    }
+}
+
+fn prove_partial(shared: &Shared, head: &Head) -> io::Result<Body> {
+    match shared.partials.open(&head.digest).and_then(|partial| partial.prove_all()) {
+        Ok(1..) => Ok(Body::Sound),
+        Err(ReadError::Unreadable { kind, .. }) => Err(kind.into()),
+        Ok(0) | Err(ReadError::Damaged { .. } | ReadError::Aborted) => Ok(Body::Damaged),
     }
 }
 

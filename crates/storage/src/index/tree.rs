@@ -143,7 +143,7 @@ mod tests {
 
     fn entry(n: u32) -> Entry {
         let place = Place { segment: 1, offset: n * 8, length: 80 };
-        Entry { variant: VariantTag(n), place, blob: None }
+        Entry { variant: VariantTag(n), place, file: None }
     }
 
     fn change(print: u64, drop: Option<u32>, add: Option<u32>) -> Change {

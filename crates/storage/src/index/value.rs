@@ -7,38 +7,40 @@
 //! ```text
 //! offset  bytes  what (little-endian)
 //!      0      1  version, 2
-//!      1         entries: flags (bit 0 = blob), the last six bytes of the fingerprint; segment, offset, length, variant
-//!                tag (4 bytes each); for a blob also body length (8) and digest (32)
+//!      1         entries: flags (bit 0 = blob, bits 0 and 1 = partial), the last six bytes of the fingerprint; segment,
+//!                offset, length, variant tag (4 bytes each); for a blob or partial also body length (8) and digest (32), as
+//!                in the record
 //!   last      4  CRC-32C of all before
 //! ```
 //!
 //! An unknown version or a wrong checksum is no entry: the record is then found by the next rebuild.
 
-use crate::command::{BlobRef, Recovered};
+use crate::command::Recovered;
 use crate::digest::BlobDigest;
 use crate::directory::{Fingerprint, Place, VariantTag};
-use crate::record::{Reader, RecordFault};
+use crate::record::{BodyFile, FileKind, Reader, RecordFault};
 
 const VERSION: u8 = 2;
 const FLAG_BLOB: u8 = 1;
+const FLAG_PARTIAL: u8 = 2;
 
 /// One variant of a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Entry {
     pub(crate) variant: VariantTag,
     pub(crate) place: Place,
-    pub(crate) blob: Option<BlobRef>,
+    pub(crate) file: Option<BodyFile>,
 }
 
 impl Entry {
     pub(crate) const fn recovered(self, fingerprint: Fingerprint) -> Recovered {
-        Recovered { fingerprint, variant: self.variant, place: self.place, blob: self.blob, indexed: true }
+        Recovered { fingerprint, variant: self.variant, place: self.place, file: self.file, indexed: true }
     }
 }
 
 impl Recovered {
     pub(crate) const fn entry(&self) -> Entry {
-        Entry { variant: self.variant, place: self.place, blob: self.blob }
+        Entry { variant: self.variant, place: self.place, file: self.file }
     }
 }
 
@@ -78,14 +80,18 @@ pub(super) fn encode(entries: &[Keyed]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(5 + entries.len() * 63);
     bytes.push(VERSION);
     for (fingerprint, entry) in entries {
-        bytes.push(if entry.blob.is_some() { FLAG_BLOB } else { 0 });
+        bytes.push(match entry.file.map(|file| file.kind) {
+            None => 0,
+            Some(FileKind::Blob) => FLAG_BLOB,
+            Some(FileKind::Partial) => FLAG_BLOB | FLAG_PARTIAL,
+        });
         bytes.extend_from_slice(fingerprint.0.to_le_bytes().first_chunk::<6>().unwrap_or(&[0; 6]));
         for number in [entry.place.segment, entry.place.offset, entry.place.length, entry.variant.0] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
-        if let Some(blob) = &entry.blob {
-            bytes.extend_from_slice(&blob.len.to_le_bytes());
-            bytes.extend_from_slice(blob.digest.as_bytes());
+        if let Some(file) = &entry.file {
+            bytes.extend_from_slice(&file.len.to_le_bytes());
+            bytes.extend_from_slice(file.name.as_bytes());
         }
     }
     bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
@@ -113,17 +119,24 @@ fn entry(bucket: Bucket, reader: &mut Reader<'_>) -> Result<Keyed, RecordFault> 
     let fingerprint = bucket.fingerprint(reader.array()?);
     let mut number = || reader.array().map(u32::from_le_bytes);
     let (segment, offset, length, variant) = (number()?, number()?, number()?, number()?);
-    if flags & !FLAG_BLOB != 0 || length == 0 {
+    let kind = match flags {
+        0 => None,
+        FLAG_BLOB => Some(FileKind::Blob),
+        flags if flags == FLAG_BLOB | FLAG_PARTIAL => Some(FileKind::Partial),
+        _ => return Err(RecordFault::Shape),
+    };
+    if length == 0 {
         return Err(RecordFault::Shape);
     }
-    let blob = if flags & FLAG_BLOB != 0 {
-        let len = u64::from_le_bytes(reader.array()?);
-        Some(BlobRef { len, digest: BlobDigest::from_bytes(reader.array()?) })
-    } else {
-        None
+    let file = match kind {
+        Some(kind) => {
+            let len = u64::from_le_bytes(reader.array()?);
+            Some(BodyFile { kind, len, name: BlobDigest::from_bytes(reader.array()?) })
+        }
+        None => None,
     };
     let place = Place { segment, offset, length };
-    Ok((fingerprint, Entry { variant: VariantTag(variant), place, blob }))
+    Ok((fingerprint, Entry { variant: VariantTag(variant), place, file }))
 }
 
 #[cfg(test)]
@@ -132,9 +145,9 @@ mod tests {
 
     use super::*;
 
-    fn some(n: u32, blob: bool) -> Entry {
-        let blob = blob.then(|| BlobRef { digest: BlobDigest::of(b"x"), len: u64::from(n) << 20 });
-        Entry { variant: VariantTag(n), place: Place { segment: 1, offset: 16 + n, length: 80 }, blob }
+    fn some(n: u32, kind: Option<FileKind>) -> Entry {
+        let file = kind.map(|kind| BodyFile { kind, name: BlobDigest::of(b"x"), len: u64::from(n) << 20 });
+        Entry { variant: VariantTag(n), place: Place { segment: 1, offset: 16 + n, length: 80 }, file }
     }
 
     const PRINT: Fingerprint = Fingerprint(0xabcd_e123_4567_89ab);
@@ -145,14 +158,15 @@ mod tests {
         let bucket = Bucket::of(PRINT);
         assert_eq!(bucket, Bucket::of(near));
         assert_ne!(bucket, Bucket::of(Fingerprint(PRINT.0 ^ 1 << 44)));
+        let (blob, partial) = (Some(FileKind::Blob), Some(FileKind::Partial));
         for entries in [
             vec![],
-            vec![(PRINT, some(1, false))],
-            vec![(PRINT, some(1, true)), (near, some(2, false)), (PRINT, some(3, true))],
+            vec![(PRINT, some(1, None))],
+            vec![(PRINT, some(1, blob)), (near, some(2, None)), (PRINT, some(3, partial))],
         ] {
             assert_eq!(decode(bucket, &encode(&entries)), Some(entries));
         }
-        assert_eq!(encode(&[(PRINT, some(1, false))]).len(), 28);
+        assert_eq!(encode(&[(PRINT, some(1, None))]).len(), 28);
     }
 
     #[test]
@@ -166,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_flipped_bit_makes_it_nothing() {
-        let bytes = encode(&[(PRINT, some(1, true))]);
+        let bytes = encode(&[(PRINT, some(1, Some(FileKind::Blob)))]);
         for at in 0..bytes.len() {
             let mut bytes = bytes.clone();
             bytes[at] ^= 1;

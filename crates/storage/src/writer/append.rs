@@ -9,11 +9,13 @@ use tokio::sync::oneshot;
 
 use super::{Active, Phase, Segment, Writer, sequence};
 use crate::blob::{BLOCK, blob_blocks, file_blocks};
-use crate::command::{Append, AppendBody, BlobRef, Reservation};
+use crate::command::{Append, AppendBody, Reservation};
 use crate::digest::BlobDigest;
 use crate::directory::Place;
 use crate::index::{Change, Entry};
-use crate::record::ALIGN;
+use crate::layout::TempFile;
+use crate::partial::FreshPartial;
+use crate::record::{ALIGN, BodyFile};
 use crate::segment::{self, FIRST_RECORD};
 use crate::stored::Core;
 
@@ -27,7 +29,7 @@ pub(super) struct Pending {
 struct Written {
     core: Arc<Core>,
     place: Place,
-    blob: bool,
+    file: Option<BodyFile>,
     reply: oneshot::Sender<bool>,
 }
 
@@ -49,7 +51,10 @@ impl Writer {
         for Pending { append, reply } in std::mem::take(&mut self.pending) {
             let inline = match &append.body {
                 AppendBody::Inline(body) => body.len(),
-                AppendBody::New { .. } | AppendBody::Existing => 0,
+                AppendBody::New { .. }
+                | AppendBody::Existing
+                | AppendBody::Partial { .. }
+                | AppendBody::Completed { .. } => 0,
             };
             let len = (append.front.len() as u64 + inline as u64).next_multiple_of(ALIGN);
             if !self.fits(group.bytes + len + BLOCK) {
@@ -70,10 +75,13 @@ impl Writer {
                 let _ = reply.send(false);
                 continue;
             }
-            let existing = matches!(append.body, AppendBody::Existing);
+            let existing = matches!(
+                append.body,
+                AppendBody::Existing | AppendBody::Partial { fresh: None, .. } | AppendBody::Completed { .. }
+            );
             match self.place_body(&append.core, append.body) {
                 Ok(body) => self.gather(&mut group, append.core, append.front, body, len, reply),
-                // The body of a freshened response was evicted meanwhile: the disk is well, there is only nothing to keep.
+                // The body of a freshened response, or a partial that grew, was evicted meanwhile: the disk is well, there is only nothing to keep.
                 Err(error) if existing && error.kind() == io::ErrorKind::NotFound => {
                     let _ = reply.send(false);
                 }
@@ -103,14 +111,14 @@ impl Writer {
         let offset = narrow(active.size + group.bytes);
         let place = Place { segment: active.id, offset, length: narrow(len) };
         let front = Bytes::copy_from_slice(front.seal(number));
-        let blob = body.is_none();
+        let file = if body.is_none() { Some(core.file()) } else { None };
         let body = body.unwrap_or_default();
         let padding = len as usize - front.len() - body.len();
         group.parts.push(front);
         group.parts.push(body);
         group.parts.push(Bytes::from_static(&[0; ALIGN as usize]).slice(..padding.min(ALIGN as usize)));
         group.bytes += len;
-        group.records.push(Written { core, place, blob, reply });
+        group.records.push(Written { core, place, file, reply });
     }
 
     fn write_group(&mut self, group: Group) {
@@ -125,8 +133,8 @@ impl Writer {
             self.active = None;
             self.shared.write_failed("append to a segment", &error);
             for record in group.records {
-                if record.blob {
-                    self.release_blob(record.core.digest, blob_blocks(record.core.len));
+                if let Some(file) = record.file {
+                    self.release(file.kind, file.name, file.blocks());
                 }
                 let _ = record.reply.send(false);
             }
@@ -139,16 +147,16 @@ impl Writer {
             segment.size = active.size;
         }
         for record in group.records {
-            self.register(&record.core, record.place, record.blob);
+            self.register(&record.core, record.place, record.file);
             let _ = record.reply.send(true);
         }
     }
 
     /// Makes a written record the one that counts for its variant.
-    fn register(&mut self, core: &Arc<Core>, place: Place, blob: bool) {
+    fn register(&mut self, core: &Arc<Core>, place: Place, file: Option<BodyFile>) {
         let shared = self.shared.clone();
         let mut others = shared.directory.find(core.fingerprint);
-        let blocks = if blob { blob_blocks(core.len) } else { 0 };
+        let blocks = file.map_or(0, |file| file.blocks());
         let now = shared.now();
         let Some(id) = shared.directory.insert(core.fingerprint, core.variant, place, blocks, now) else {
             return;
@@ -158,15 +166,14 @@ impl Writer {
         if let Some(segment) = self.segments.get_mut(&place.segment) {
             segment.live += u64::from(place.length);
         }
-        let blob = blob.then_some(BlobRef { digest: core.digest, len: core.len });
-        let add = Entry { variant: core.variant, place, blob };
+        let add = Entry { variant: core.variant, place, file };
         let change = Change { fingerprint: core.fingerprint, drop: None, add: Some(add) };
         let watermark = self.watermark();
         self.index.change(change, watermark);
         for old in others.extract_if(.., |other| other.variant == core.variant) {
             // Whatever is freshened or replaced was asked for.
             self.eviction.access(id, core.fingerprint.0);
-            self.kill(old.id);
+            self.kill_but(old.id, core.partial.is_some().then_some(core.digest));
             shared.counters.removed.add(1);
         }
         let most = shared.options.variants_per_key.max(1);
@@ -177,7 +184,8 @@ impl Writer {
             shared.counters.evicted.add(1);
         }
         // Whole small bodies and heads of large ones; what is between is proved whole when it is looked up.
-        if core.inline.is_some() || crate::blob::has_tree(core.len) {
+        // Partials change and hold files open: each lookup finds them anew.
+        if core.partial.is_none() && (core.inline.is_some() || crate::blob::has_tree(core.len)) {
             shared.memory.stored(core, others.is_empty() && self.is_ready(), most);
         } else {
             shared.memory.remove(&core.key);
@@ -218,7 +226,43 @@ impl Writer {
                 self.own_blob(&core.digest, blob_blocks(core.len), true);
                 return Ok(None);
             }
+            AppendBody::Partial { fresh, reservation } => {
+                self.place_partial(core, fresh)?;
+                drop(reservation);
+                return Ok(None);
+            }
+            AppendBody::Completed { partial, tree, reservation } => {
+                let data = self.shared.layout.partial(&partial);
+                let temp = self.shared.layout.taken(data)?;
+                self.place_blob(core, temp, tree)?;
+                self.shared.partials.forget(&partial);
+                drop(reservation);
+                return Ok(None);
+            }
         };
+        self.place_blob(core, temp, tree)?;
+        drop(reservation);
+        Ok(None)
+    }
+
+    /// Gives a partial its name, or sees that it still has it. The record that named it before is about to go.
+    fn place_partial(&mut self, core: &Core, fresh: Option<FreshPartial>) -> io::Result<()> {
+        let (data, map) =
+            (self.shared.layout.partial(&core.digest), self.shared.layout.partial_map(&core.digest));
+        match fresh {
+            Some(fresh) => {
+                fresh.data.rename(&data)?;
+                fresh.map.rename(&map)?;
+            }
+            None => {
+                self.shared.layout.files().len(&data)?;
+            }
+        }
+        self.own_blob(&core.digest, core.file().blocks(), false);
+        Ok(())
+    }
+
+    fn place_blob(&mut self, core: &Core, temp: TempFile, tree: Option<TempFile>) -> io::Result<()> {
         let blob = self.shared.layout.blob(&core.digest);
         let files = self.shared.layout.files();
         let existed = files.exists(&blob);
@@ -236,8 +280,7 @@ impl Writer {
         temp.rename(&blob)?;
         self.shared.blobs.forget(&core.digest);
         self.own_blob(&core.digest, blob_blocks(core.len), existed);
-        drop(reservation);
-        Ok(None)
+        Ok(())
     }
 
     /// One more record names this blob.

@@ -249,7 +249,7 @@ impl Writer {
             }
             Command::Recovered(batch) => self.recovered(batch),
             Command::RecoveryDone => self.recovery_done(),
-            Command::Orphans(digests) => self.remove_orphans(digests),
+            Command::Orphans(kind, names) => self.remove_orphans(kind, names),
             Command::SweepDone { directories } => {
                 self.added_in_sweep = None;
                 self.blob_directories = directories;

@@ -275,9 +275,8 @@ impl Writer {
         if let Some(segment) = self.segments.get_mut(&from.segment) {
             segment.live = segment.live.saturating_sub(u64::from(from.length));
         }
-        let blob = self.shared.segments.head(to).ok().filter(|head| head.blob);
-        let blob = blob.map(|head| crate::command::BlobRef { digest: head.digest, len: head.body_len });
-        let add = Some(crate::index::Entry { variant, place: to, blob });
+        let file = self.shared.segments.head(to).ok().and_then(|head| head.file());
+        let add = Some(crate::index::Entry { variant, place: to, file });
         let watermark = self.watermark();
         self.index.change(Change { fingerprint, drop: Some(from), add }, watermark);
     }

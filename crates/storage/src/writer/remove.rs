@@ -7,7 +7,7 @@ use crate::command::Recovered;
 use crate::digest::BlobDigest;
 use crate::directory::{EntryId, Fingerprint, Nominee, Place};
 use crate::index::Change;
-use crate::record::{HEAD_BYTES, Head, RecordFault};
+use crate::record::{BodyFile, FileKind, HEAD_BYTES, Head, RecordFault};
 use crate::shared::Shared;
 use crate::stored::Core;
 
@@ -65,17 +65,26 @@ impl Writer {
 
     /// Drops an entry and everything that only it refers to.
     pub(super) fn kill(&mut self, id: EntryId) {
+        self.kill_but(id, None);
+    }
+
+    /// Drops an entry; the partial `kept` is another one's now.
+    pub(super) fn kill_but(&mut self, id: EntryId, kept: Option<BlobDigest>) {
         self.eviction.remove(id);
         let Some(nominee) = self.shared.directory.remove(id) else { return };
-        let blob = if nominee.blob_blocks > 0 { self.read_blob_owner(&nominee) } else { None };
+        let owned = if nominee.blob_blocks > 0 { self.read_owned(&nominee) } else { None };
         self.bury(nominee.fingerprint, nominee.place);
         self.lost_live_bytes(nominee.place);
-        if let Some((digest, key)) = blob {
+        if let Some((file, key)) = owned {
             // The head in memory would lead to a body that is gone.
             if let Some(key) = key.and_then(|key| CacheKey::from_stored(&key).ok()) {
                 self.shared.memory.remove_variant(&key, nominee.variant);
             }
-            self.release_blob(digest, nominee.blob_blocks);
+            if file.kind == FileKind::Partial && Some(file.name) == kept && self.is_ready() {
+                self.blob_blocks = self.blob_blocks.saturating_sub(u64::from(nominee.blob_blocks));
+            } else {
+                self.release(file.kind, file.name, nominee.blob_blocks);
+            }
         }
     }
 
@@ -104,8 +113,8 @@ impl Writer {
         }
     }
 
-    /// The digest that a record names, and its key.
-    fn read_blob_owner(&self, nominee: &Nominee) -> Option<(BlobDigest, Option<String>)> {
+    /// The file that a record names, and its key.
+    fn read_owned(&self, nominee: &Nominee) -> Option<(BodyFile, Option<String>)> {
         let head = self.shared.segments.head(nominee.place).ok()?;
         let read_key = || {
             let file = self.shared.segments.open(nominee.place.segment).ok()?;
@@ -114,12 +123,12 @@ impl Writer {
             let read = file.read_full(&mut key, at).ok()?;
             String::from_utf8(key).ok().filter(|key| key.len() == read)
         };
-        Some((head.digest, read_key()))
+        Some((head.file()?, read_key()))
     }
 
-    /// One record fewer names this blob; the last one takes it along.
-    pub(super) fn release_blob(&mut self, digest: BlobDigest, blocks: u32) {
-        let prefix = digest.prefix();
+    /// One record fewer names this file; the last one takes it along.
+    pub(super) fn release(&mut self, kind: FileKind, name: BlobDigest, blocks: u32) {
+        let prefix = name.prefix();
         if let Phase::Recovering(recovering) = &mut self.phase {
             // Other owners may not have been found yet: the sweep will see.
             recovering.dropped.push(prefix);
@@ -132,9 +141,34 @@ impl Writer {
             }
             None => {
                 self.blob_blocks = self.blob_blocks.saturating_sub(u64::from(blocks));
-                self.unlink_blob(&digest);
+                self.unlink(kind, &name);
             }
         }
+    }
+
+    fn unlink(&mut self, kind: FileKind, name: &BlobDigest) {
+        match kind {
+            FileKind::Blob => self.unlink_blob(name),
+            FileKind::Partial => self.unlink_partial(name),
+        }
+    }
+
+    /// The map goes last: bytes without it are swept, and it alone says nothing.
+    fn unlink_partial(&mut self, name: &BlobDigest) {
+        self.shared.partials.forget(name);
+        let layout = &self.shared.layout;
+        for path in [layout.partial(name), layout.partial_map(name)] {
+            match layout.files().remove(&path) {
+                Ok(()) => {}
+                // What has become whole is a blob now.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    self.shared.counters.write_errors.add(1);
+                    tracing::warn!(path = %path.display(), %error, "a partial cannot be removed");
+                }
+            }
+        }
+        self.shared.counters.blob_bytes.set(self.blob_bytes());
     }
 
     fn unlink_blob(&mut self, digest: &BlobDigest) {
@@ -160,11 +194,11 @@ impl Writer {
         self.shared.counters.blob_bytes.set(self.blob_bytes());
     }
 
-    pub(super) fn remove_orphans(&mut self, digests: Vec<BlobDigest>) {
-        for digest in digests {
-            let added = |set: &std::collections::HashSet<u64>| set.contains(&digest.prefix());
+    pub(super) fn remove_orphans(&mut self, kind: FileKind, names: Vec<BlobDigest>) {
+        for name in names {
+            let added = |set: &std::collections::HashSet<u64>| set.contains(&name.prefix());
             if self.is_ready() && !self.added_in_sweep.as_ref().is_none_or(added) {
-                self.unlink_blob(&digest);
+                self.unlink(kind, &name);
             }
         }
     }
@@ -179,9 +213,10 @@ impl Writer {
         if self.shared.segments.head(nominee.place).is_ok_and(names) {
             self.shared.counters.damaged.add(1);
             tracing::warn!(digest = %core.digest, "a stored body is damaged or gone and is dropped");
+            let kind = if core.partial.is_some() { FileKind::Partial } else { FileKind::Blob };
             self.kill(nominee.id);
             self.shared.counters.removed.add(1);
-            self.unlink_blob(&core.digest);
+            self.unlink(kind, &core.digest);
         }
     }
 
