@@ -30,7 +30,19 @@ struct Written {
     core: Arc<Core>,
     place: Place,
     file: Option<BodyFile>,
+    /// The file is another record's, which goes when this one is written.
+    grown: bool,
     reply: oneshot::Sender<bool>,
+}
+
+/// Where a body is now.
+enum Placed {
+    /// It belongs into the record.
+    Inline(Bytes),
+    /// In a file that is new, or of which this is one more owner.
+    File,
+    /// In the partial of a record that this one is to replace.
+    Grown,
 }
 
 /// Records that go out together.
@@ -99,7 +111,7 @@ impl Writer {
         group: &mut Group,
         core: Arc<Core>,
         mut front: crate::record::EncodedFront,
-        body: Option<Bytes>,
+        body: Placed,
         len: u64,
         reply: oneshot::Sender<bool>,
     ) {
@@ -111,14 +123,17 @@ impl Writer {
         let offset = narrow(active.size + group.bytes);
         let place = Place { segment: active.id, offset, length: narrow(len) };
         let front = Bytes::copy_from_slice(front.seal(number));
-        let file = if body.is_none() { Some(core.file()) } else { None };
-        let body = body.unwrap_or_default();
+        let grown = matches!(body, Placed::Grown);
+        let (file, body) = match body {
+            Placed::Inline(body) => (None, body),
+            Placed::File | Placed::Grown => (Some(core.file()), Bytes::new()),
+        };
         let padding = len as usize - front.len() - body.len();
         group.parts.push(front);
         group.parts.push(body);
         group.parts.push(Bytes::from_static(&[0; ALIGN as usize]).slice(..padding.min(ALIGN as usize)));
         group.bytes += len;
-        group.records.push(Written { core, place, file, reply });
+        group.records.push(Written { core, place, file, grown, reply });
     }
 
     fn write_group(&mut self, group: Group) {
@@ -134,7 +149,8 @@ impl Writer {
             self.shared.write_failed("append to a segment", &error);
             for record in group.records {
                 if let Some(file) = record.file {
-                    self.release(file.kind, file.name, file.blocks());
+                    let kept = record.grown.then_some(file.name);
+                    self.release_but(file.kind, file.name, file.blocks(), kept);
                 }
                 let _ = record.reply.send(false);
             }
@@ -216,20 +232,21 @@ impl Writer {
         }
     }
 
-    /// Puts a large body where its digest says. Returns the small one that belongs into the record.
-    fn place_body(&mut self, core: &Core, body: AppendBody) -> io::Result<Option<Bytes>> {
+    /// Puts a large body where its digest says.
+    fn place_body(&mut self, core: &Core, body: AppendBody) -> io::Result<Placed> {
         let (temp, tree, reservation) = match body {
-            AppendBody::Inline(body) => return Ok(Some(body)),
+            AppendBody::Inline(body) => return Ok(Placed::Inline(body)),
             AppendBody::New { temp, tree, reservation } => (temp, tree, reservation),
             AppendBody::Existing => {
                 self.shared.layout.files().len(&self.shared.layout.blob(&core.digest))?;
                 self.own_blob(&core.digest, blob_blocks(core.len), true);
-                return Ok(None);
+                return Ok(Placed::File);
             }
             AppendBody::Partial { fresh, reservation } => {
+                let placed = if fresh.is_some() { Placed::File } else { Placed::Grown };
                 self.place_partial(core, fresh)?;
                 drop(reservation);
-                return Ok(None);
+                return Ok(placed);
             }
             AppendBody::Completed { partial, tree, reservation } => {
                 let data = self.shared.layout.partial(&partial);
@@ -237,12 +254,12 @@ impl Writer {
                 self.place_blob(core, temp, tree)?;
                 self.shared.partials.forget(&partial);
                 drop(reservation);
-                return Ok(None);
+                return Ok(Placed::File);
             }
         };
         self.place_blob(core, temp, tree)?;
         drop(reservation);
-        Ok(None)
+        Ok(Placed::File)
     }
 
     /// Gives a partial its name, or sees that it still has it. The record that named it before is about to go.

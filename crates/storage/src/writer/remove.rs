@@ -80,11 +80,7 @@ impl Writer {
             if let Some(key) = key.and_then(|key| CacheKey::from_stored(&key).ok()) {
                 self.shared.memory.remove_variant(&key, nominee.variant);
             }
-            if file.kind == FileKind::Partial && Some(file.name) == kept && self.is_ready() {
-                self.blob_blocks = self.blob_blocks.saturating_sub(u64::from(nominee.blob_blocks));
-            } else {
-                self.release(file.kind, file.name, nominee.blob_blocks);
-            }
+            self.release_but(file.kind, file.name, nominee.blob_blocks, kept);
         }
     }
 
@@ -126,8 +122,14 @@ impl Writer {
         Some((head.file()?, read_key()))
     }
 
-    /// One record fewer names this file; the last one takes it along.
-    pub(super) fn release(&mut self, kind: FileKind, name: BlobDigest, blocks: u32) {
+    /// One record fewer names this file; the last one takes it along, unless it is the one `kept`.
+    pub(super) fn release_but(
+        &mut self,
+        kind: FileKind,
+        name: BlobDigest,
+        blocks: u32,
+        kept: Option<BlobDigest>,
+    ) {
         let prefix = name.prefix();
         if let Phase::Recovering(recovering) = &mut self.phase {
             // Other owners may not have been found yet: the sweep will see.
@@ -141,7 +143,11 @@ impl Writer {
             }
             None => {
                 self.blob_blocks = self.blob_blocks.saturating_sub(u64::from(blocks));
-                self.unlink(kind, &name);
+                if Some(name) == kept {
+                    self.shared.counters.blob_bytes.set(self.blob_bytes());
+                } else {
+                    self.unlink(kind, &name);
+                }
             }
         }
     }
