@@ -264,7 +264,9 @@ impl Filling {
     pub(crate) fn skip(&self, to: u64) {
         let mut state = self.lock();
         state.total = state.total.max(to);
-        state.visible = state.total;
+        // As with a chunk that completes it, the end stays hidden until the response is stored.
+        let completes = self.length == Some(state.total - self.start());
+        state.visible = if completes && !state.relay { state.total.saturating_sub(1) } else { state.total };
         drop(state);
         self.grown.notify_waiters();
     }
