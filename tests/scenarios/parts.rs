@@ -244,6 +244,32 @@ fn distant_parts_are_kept_together_and_only_gaps_are_asked_for() {
     assert_eq!(origin.count(), 7);
 }
 
+/// A slow answer for a range that was asked for first must not take the place of the whole.
+#[test]
+fn a_part_that_ends_late_does_not_displace_the_whole() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |request, reply| {
+        let fields = ["Cache-Control: max-age=600", "ETag: \"v\"", "Content-Range: bytes 0-4/10"];
+        if request.field("range").is_none() {
+            return reply.send(200, &fields[..2], b"0123456789");
+        }
+        reply.raw(format!("HTTP/1.1 206 Part\r\n{}\r\nContent-Length: 5\r\n\r\n01", fields.join("\r\n")));
+        held.wait();
+        reply.raw("234");
+        After::Keep
+    });
+    let proxy = Proxy::start();
+    let url = origin.url("/");
+    let mut slow = proxy.connect();
+    slow.request("GET", &url, &["Range: bytes=0-4"]);
+    origin.wait_for(1);
+    assert_eq!(proxy.get(&url).text(), "0123456789");
+    gate.open();
+    assert_eq!(slow.response("GET").text(), "01234");
+    assert!(proxy.get(&url).is_hit());
+}
+
 /// uv looks at the end of a wheel before it fetches all of it.
 #[test]
 fn a_wheel_is_fetched_as_uv_does_and_no_byte_twice() {

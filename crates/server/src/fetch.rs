@@ -325,7 +325,9 @@ async fn store(
 /// The body is whole. It is kept unless it was invalidated, or overtaken by a newer response, while it came.
 async fn finish(worker: &Worker, mut fill: Fill, begun: Begun) {
     let filling = fill.filling();
-    if is_superseded(worker, &filling, begun) {
+    if is_superseded(worker, &filling, begun)
+        || !parts::may_be_kept(worker, &filling, filling.response()).await
+    {
         fill.stop_storing();
     }
     let stored = fill.finish().await;

@@ -292,23 +292,30 @@ impl Incoming {
     }
 }
 
+/// Whether a part still says more than what is there: a whole response may have been stored while it came.
+pub(super) async fn may_be_kept(worker: &Worker, filling: &Filling, part: &StoredResponse) -> bool {
+    if part.facts().part().is_none() {
+        return true;
+    }
+    let variants = worker.proxy.store.lookup(filling.key()).await;
+    let mut same =
+        variants.iter().map(|stored| stored.response()).filter(|other| other.nominated() == part.nominated());
+    same.all(|other| displaces(part, other))
+}
+
 /// What came of a body that broke off, or that nobody waits for any more, is kept as a part where it is worth it.
 pub(super) async fn keep(worker: &Worker, fill: Fill, begun: Begun) {
     let filling = fill.filling();
     if is_superseded(worker, &filling, begun) {
         return;
     }
-    let part = filling.response().holding(&Runs::of(0..filling.received()), filling.length());
-    let whole = filling.response().facts().part().is_none();
-    if whole && let Some(part) = part {
-        let variants = worker.proxy.store.lookup(filling.key()).await;
-        let mut same = variants.iter().map(|stored| stored.response()).filter(|other| {
-            // What is being completed has this one's place already.
-            other.nominated() == part.nominated() && other.facts().part().is_none()
-        });
-        if !same.all(|other| displaces(&part, other)) {
-            return;
-        }
+    let part = match filling.response() {
+        response if response.facts().part().is_some() => Some(response.clone()),
+        response => response.holding(&Runs::of(0..filling.received()), filling.length()),
+    };
+    match part {
+        Some(part) if may_be_kept(worker, &filling, &part).await => {}
+        _ => return,
     }
     let stored = fill.keep(worker.proxy.config.limits.partial_bytes).await;
     remove_outdated(worker, &filling, begun, stored).await;
