@@ -8,6 +8,7 @@
 //! partials/   <hex>, <hex>.map: bodies of which some ranges are here
 //! temp/       bodies being written; emptied at start
 //! totals      a few numbers that help the next start
+//! order       in which order objects were going to leave; order.new while it is written
 //! index/      sled's files; index.corrupt-<millis> are those set aside
 //! ```
 //!
@@ -124,6 +125,16 @@ impl Layout {
     /// A few numbers for the next start, see `recovery`.
     pub(crate) fn totals(&self) -> PathBuf {
         self.dir.join("totals")
+    }
+
+    /// The eviction order for the next start, see `order`.
+    pub(crate) fn order(&self) -> PathBuf {
+        self.dir.join("order")
+    }
+
+    /// Its name while it is written.
+    pub(crate) fn order_new(&self) -> PathBuf {
+        self.dir.join("order.new")
     }
 
     pub(crate) fn temp(&self) -> PathBuf {

@@ -41,6 +41,7 @@ mod lookup;
 mod memory;
 mod metadata;
 mod options;
+mod order;
 mod partial;
 mod pool;
 mod purge;

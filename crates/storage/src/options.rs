@@ -1,6 +1,7 @@
 //! What a store is opened with: its directory and its bounds.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::eviction::Algorithm;
 
@@ -39,6 +40,9 @@ pub struct Options {
     pub temp_limit: Option<u64>,
     /// Most variants that are kept under one cache key; the longest unused leaves first. Default 32.
     pub variants_per_key: usize,
+    /// How often the order of eviction is written down for the next start, at most; also when the store is closed. Larger
+    /// stores do it less often, so that no more than 256 KiB a second are written for it. Default 5 minutes.
+    pub order_interval: Duration,
     /// Memory that the index may use for its own cache. Default 32 MiB.
     pub index_cache: u64,
 }
@@ -59,6 +63,7 @@ impl Options {
             largest_object: None,
             temp_limit: None,
             variants_per_key: 32,
+            order_interval: Duration::from_secs(300),
             index_cache: 32 * MIB,
         }
     }

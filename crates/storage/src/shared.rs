@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) removed: Tombstones,
     /// How many walks over the segments need them to stay.
     pub(crate) compaction_holds: AtomicUsize,
+    /// The eviction order of the life before is taken up, or there was none.
+    pub(crate) order_known: AtomicBool,
     /// The last handle is gone: background work ends.
     pub(crate) closing: AtomicBool,
     /// When the store was opened.
@@ -65,6 +67,7 @@ impl Shared {
             state: watch::Sender::new(IndexState::Opening),
             removed: Tombstones::default(),
             compaction_holds: AtomicUsize::new(0),
+            order_known: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             opened: Instant::now(),
             clock: AtomicU32::new(1000),

@@ -45,6 +45,7 @@ pub(crate) struct Counters {
     pub(crate) blob_bytes: Counter,
     pub(crate) temp_bytes: Counter,
     pub(crate) index_bytes: Counter,
+    pub(crate) order_bytes: Counter,
 }
 
 /// How far the index has come since start.
@@ -81,6 +82,8 @@ pub struct Stats {
     pub temp_bytes: u64,
     /// Bytes of the index.
     pub index_bytes: u64,
+    /// Bytes of the eviction order that is kept for the next start.
+    pub order_bytes: u64,
     /// Bytes of heads and bodies in the memory tier.
     pub memory_bytes: u64,
     /// The limit for it.

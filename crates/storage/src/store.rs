@@ -195,15 +195,17 @@ impl Store {
         let (memory_bytes, memory_objects, memory_hits) = shared.memory.figures();
         let (segment_bytes, blob_bytes) = (counters.segment_bytes.get(), counters.blob_bytes.get());
         let (temp_bytes, index_bytes) = (counters.temp_bytes.get(), counters.index_bytes.get());
+        let order_bytes = counters.order_bytes.get();
         Stats {
             objects: shared.directory.len() as u64,
-            disk_bytes: segment_bytes + blob_bytes + temp_bytes + index_bytes,
+            disk_bytes: segment_bytes + blob_bytes + temp_bytes + index_bytes + order_bytes,
             disk_limit: shared.options.disk_limit,
             segment_bytes,
             dead_bytes: counters.dead_bytes.get(),
             blob_bytes,
             temp_bytes,
             index_bytes,
+            order_bytes,
             memory_bytes,
             memory_limit: shared.options.memory_limit,
             memory_objects,

@@ -179,6 +179,7 @@ impl Writer {
         };
         let size = u64::from(place.length) + u64::from(blocks) * BLOCK;
         self.eviction.insert(id, size, core.fingerprint.0);
+        self.order.changed = true;
         if let Some(segment) = self.segments.get_mut(&place.segment) {
             segment.live += u64::from(place.length);
         }

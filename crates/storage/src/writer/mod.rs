@@ -6,6 +6,7 @@
 //! it makes room ahead of need, a little at a time, so that no command waits long.
 
 mod append;
+mod order;
 mod reclaim;
 mod recovered;
 mod remove;
@@ -31,6 +32,7 @@ use crate::recovery::{self, Totals};
 use crate::segment;
 use crate::shared::Shared;
 
+use order::Order;
 pub(crate) use reclaim::Hold;
 
 /// Commands that may wait for the writer; senders wait when there are more.
@@ -84,6 +86,7 @@ pub(crate) fn start(
     };
     let writer = Writer {
         eviction: shared.options.eviction.ranked(u64::MAX),
+        order: Order::found(&shared.layout, shared.options.order_interval),
         index,
         segments,
         next_segment,
@@ -150,6 +153,7 @@ struct Writer {
     shared: Arc<Shared>,
     sender: mpsc::WeakSender<Command>,
     eviction: Box<dyn Ranked>,
+    order: Order,
     index: IndexThread,
     segments: BTreeMap<u32, Segment>,
     next_segment: u32,
@@ -179,7 +183,8 @@ impl Writer {
         let mut commands = Vec::with_capacity(COMMANDS);
         let mut next_tick = Instant::now();
         loop {
-            let until = if self.has_work() { Instant::now() } else { next_tick };
+            let busy = self.has_work() || self.has_order_work();
+            let until = if busy { Instant::now() } else { next_tick };
             let woken = runtime.block_on(async {
                 tokio::select! {
                     biased;
@@ -218,6 +223,7 @@ impl Writer {
                 self.tick();
             }
             self.work();
+            self.order_work();
         }
         self.finish();
     }
@@ -277,6 +283,7 @@ impl Writer {
             Hint::Touch(fingerprint, variant) => {
                 if let Some(nominee) = self.shared.directory.find_variant(fingerprint, variant) {
                     self.eviction.access(nominee.id, fingerprint.0);
+                    self.order.changed = true;
                 }
             }
             Hint::BadBlob(core) => self.drop_bad_blob(&core),
@@ -295,6 +302,7 @@ impl Writer {
     fn finish(&mut self) {
         self.shared.closing.store(true, Ordering::Relaxed);
         self.write_pending();
+        self.finish_order();
         self.account();
         self.note_totals();
         self.index.close();
@@ -348,6 +356,7 @@ impl Writer {
             + self.blob_bytes()
             + counters.temp_bytes.get()
             + counters.index_bytes.get()
+            + counters.order_bytes.get()
     }
 
     /// Publishes the accounts.
@@ -361,6 +370,7 @@ impl Writer {
         counters.segment_bytes.set(total);
         counters.dead_bytes.set(if self.is_ready() { dead } else { 0 });
         counters.blob_bytes.set(self.blob_bytes());
+        counters.order_bytes.set(self.order.disk_bytes());
     }
 }
 

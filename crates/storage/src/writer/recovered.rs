@@ -51,8 +51,9 @@ impl Writer {
             self.kill(known.id);
         }
         let blocks = found.file.map_or(0, |file| file.blocks());
-        let now = shared.now();
-        let Some(id) = shared.directory.insert(fingerprint, found.variant, place, blocks, now) else {
+        // Not asked for in this life.
+        let untouched = 0;
+        let Some(id) = shared.directory.insert(fingerprint, found.variant, place, blocks, untouched) else {
             return;
         };
         let size = u64::from(place.length) + u64::from(blocks) * BLOCK;
@@ -90,6 +91,7 @@ impl Writer {
             }
         }
         self.account();
+        self.restore_order();
         self.added_in_sweep = Some(HashSet::new());
         recovery::sweep(self.shared.clone(), self.sender.clone(), Arc::from(known));
     }

@@ -71,6 +71,7 @@ impl Writer {
     /// Drops an entry; the partial `kept` is another one's now.
     pub(super) fn kill_but(&mut self, id: EntryId, kept: Option<BlobDigest>) {
         self.eviction.remove(id);
+        self.order.changed = true;
         let Some(nominee) = self.shared.directory.remove(id) else { return };
         let owned = if nominee.blob_blocks > 0 { self.read_owned(&nominee) } else { None };
         self.bury(nominee.fingerprint, nominee.place);
