@@ -126,6 +126,9 @@ impl Alone {
             // The larder that made it may have had another limit, and a question must not evict anything.
             let mut options = settings.options.clone();
             options.disk_limit = BOUNDLESS;
+            options.max_objects = None;
+            options.keep_free = Some(0);
+            options.scrub_rate = 0;
             match Store::open(options) {
                 Err(error @ OpenError::Locked { .. }) => {
                     return Err(anyhow::Error::new(error).context("it does not answer on its control socket"));

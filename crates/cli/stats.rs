@@ -115,19 +115,31 @@ fn table(figures: &Figures) -> String {
 }
 
 fn store_rows(store: &StoreFigures) -> Vec<Row> {
-    let of =
-        |used, limit, eviction: &str| format!("{} of {} ({eviction})", rough_size(used), rough_size(limit));
+    let of = |used, limit| format!("{} of {}", rough_size(used), rough_size(limit));
+    let by = |used, limit, eviction: &str| format!("{} ({eviction})", of(used, limit));
     let mut rows = vec![
         Row::new("stored responses", store.objects),
-        Row::new("disk", of(store.disk_bytes, store.disk_limit_bytes, &store.eviction)),
-        Row::new("memory", of(store.memory_bytes, store.memory_limit_bytes, &store.memory_eviction)),
+        Row::new("disk", by(store.disk_bytes, store.disk_limit_bytes, &store.eviction)),
+        Row::new("memory", by(store.memory_bytes, store.memory_limit_bytes, &store.memory_eviction)),
         Row::new("hits from memory", store.memory_hits),
         Row::new("hits from disk", store.disk_hits),
         Row::new("index", &store.index),
     ];
+    if store.storing == Some(false) {
+        rows.push(Row::new("storing", "nothing: the disk refuses, or others fill it"));
+    }
+    if store.scrub_pass_bytes > 0 {
+        rows.push(Row::new("scrub", format!("{} read so far", of(store.scrub_pass_bytes, store.disk_bytes))));
+    }
+    if store.quarantine_bytes > 0 {
+        rows.push(Row::new("quarantine", rough_size(store.quarantine_bytes)));
+    }
     rows.extend(when_any(&[
+        ("scrubs", store.scrub_passes),
         ("evicted", store.evicted),
         ("damaged", store.damaged),
+        ("found by scrubs", store.scrub_damaged),
+        ("mended trees", store.mended),
         ("wrong digests", store.digest_mismatches),
         ("read errors", store.read_errors),
         ("write errors", store.write_errors),
@@ -196,7 +208,8 @@ mod tests {
             "tunnels": {"open": 1, "total": 10}, "fills": {"open": 2, "total": 2990}, "client_aborts": 4,
             "store": {"objects": 2950, "disk_bytes": 734003200, "disk_limit_bytes": 10737418240,
             "memory_bytes": 104857600, "memory_limit_bytes": 268435456, "memory_eviction": "gdsf", "eviction": "s3-fifo", "memory_hits": 3000, "disk_hits": 6000,
-            "evicted": 0, "damaged": 1, "write_errors": 0, "index": "ready"}}"#;
+            "evicted": 0, "damaged": 1, "write_errors": 0, "index": "ready", "storing": false,
+            "scrub_pass_bytes": 104857600, "scrub_passes": 3, "scrub_damaged": 1, "quarantine_bytes": 1048576}}"#;
         golden::compare("stats.txt", &table(&serde_json::from_str(figures).unwrap()));
     }
 

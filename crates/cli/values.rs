@@ -10,10 +10,14 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use larder_policy::{Fields, Scheme, TargetUri};
 use larder_server::config::{AccessLogFormat, AccessLogTarget, Destination, Parent};
+use larder_storage::Verify;
 use larder_storage::eviction::Algorithm;
 
 /// The names of the access log's formats, as flags and the file spell them.
 pub(crate) const LOG_FORMATS: [&str; 4] = ["squid", "common", "combined", "json"];
+
+/// When bodies on disk are proved, as the file spells it.
+const VERIFY: [&str; 3] = ["first-read", "always", "scrub-only"];
 
 /// The levels of the program's own log, the terse first.
 pub(crate) const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -178,6 +182,16 @@ pub(crate) fn eviction(text: &str) -> Result<Algorithm, String> {
         let known = Algorithm::ALL.map(Algorithm::name);
         format!("`{text}` is not a way to evict; {}", one_of(text, &known))
     })
+}
+
+/// When bodies on disk are proved.
+pub(crate) fn verify(text: &str) -> Result<Verify, String> {
+    match text {
+        "first-read" => Ok(Verify::FirstRead),
+        "always" => Ok(Verify::Always),
+        "scrub-only" => Ok(Verify::ScrubOnly),
+        _ => Err(format!("`{text}` does not say when bodies are proved; {}", one_of(text, &VERIFY))),
+    }
 }
 
 /// The name of a format, as it is written.

@@ -1,7 +1,9 @@
-"""An origin for the checks: /SIZE/NAME gives SIZE bytes; ?slow=SECONDS spreads them; ?control=VALUE is the Cache-Control.
+"""An origin for the checks: /SIZE/NAME gives SIZE bytes; ?slow=SECONDS spreads them; ?control=VALUE is the Cache-Control;
+with ?own=1 they begin with the hash of the path, so that no two bodies are the same.
 
 Prints its address, then a line for each request. Only the standard library.
 """
+import hashlib
 import http.server
 import sys
 import time
@@ -24,7 +26,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         pause = float(query.get("slow", 0)) / max(1, size // len(BLOCK))
         left = size
+        own = hashlib.sha256(parts.path.encode()).digest() if "own" in query else b""
         try:
+            self.wfile.write(own[:left])
+            left -= len(own[:left])
             while left > 0:
                 self.wfile.write(BLOCK[: min(left, len(BLOCK))])
                 left -= min(left, len(BLOCK))
@@ -37,7 +42,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+class Server(http.server.ThreadingHTTPServer):
+    # Many connections come at once; one that is not taken would look like an origin that is down.
+    request_queue_size = 1024
+
+
+server = Server(("127.0.0.1", 0), Handler)
 server.daemon_threads = True
 print(f"http://127.0.0.1:{server.server_address[1]}", flush=True)
 server.serve_forever()

@@ -24,6 +24,44 @@ fn a_whole_answer_survives_kill_9() {
 }
 
 #[test]
+fn damage_in_the_middle_of_a_body_cuts_it_once_and_one_line_names_its_urls() {
+    let body = bytes(21, 3_000_000);
+    let sent = body.clone();
+    let origin = Origin::start(move |_, reply| reply.fresh(&sent));
+    let directory = tempfile::tempdir().unwrap();
+    let first = Larder::serve(directory.path(), &[]);
+    for path in ["/one", "/two"] {
+        assert!(first.connect().get(&origin.url(path), &[]).complete);
+    }
+    first.signal("TERM");
+    assert_eq!(first.wait().0, Some(0));
+    let blobs = super::caching::files_under(&directory.path().join("blobs"));
+    let blob = blobs.iter().find(|path| !path.ends_with(".tree")).unwrap();
+    let mut bad = std::fs::read(blob).unwrap();
+    bad[2_000_000] ^= 1;
+    std::fs::write(blob, &bad).unwrap();
+    let second = Larder::serve(directory.path(), &[]);
+    let cut = second.connect().get(&origin.url("/one"), &[]);
+    assert!(!cut.complete && cut.body.len() <= 2_000_000 && body.starts_with(&cut.body));
+    // Both that had it get a fresh copy.
+    for path in ["/one", "/two"] {
+        let again = second.connect().get(&origin.url(path), &[]);
+        assert!(again.complete && again.body == body && !again.is_hit(), "{path}");
+        let hit = second.connect().get(&origin.url(path), &[]);
+        assert!(hit.is_hit() && hit.body == body, "{path}");
+    }
+    let kept = super::caching::files_under(&directory.path().join("quarantine"));
+    assert_eq!(kept.len(), 1);
+    assert_eq!(std::fs::read(&kept[0]).unwrap(), bad);
+    second.signal("TERM");
+    let (code, said) = second.wait();
+    assert_eq!(code, Some(0));
+    let told: Vec<&str> = said.lines().filter(|line| line.contains("is damaged")).collect();
+    assert_eq!(told.len(), 1, "{said}");
+    assert!(told[0].contains(&origin.url("/one")) && told[0].contains("quarantine"), "{}", told[0]);
+}
+
+#[test]
 fn a_download_that_kill_9_ended_is_not_served() {
     let body = bytes(17, 1_000_000);
     let gate = Gate::default();

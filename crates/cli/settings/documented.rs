@@ -84,6 +84,7 @@ fn the_defaults_of_the_page_are_those_of_the_program() {
                 "see above",
                 "without end",
                 "half of `disk`",
+                "1%, at most 1GiB",
                 "by kind of listener",
                 "all",
             ];

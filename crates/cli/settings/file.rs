@@ -19,6 +19,7 @@ use crate::values;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
 const PIB: u64 = 1 << 50;
 
 /// Reads the report's source into a draft; faults go into the report.
@@ -154,8 +155,16 @@ fn cache(table: Section<'_>, draft: &mut Draft) {
     draft.eviction = eviction("eviction");
     draft.segment_max = table.size("segment_max", KIB..=256 * KIB);
     draft.largest_object = table.size("largest_object", KIB..=PIB);
+    draft.max_objects = table.integer("max_objects", 1..=1_000_000_000);
+    draft.keep_free = table.text("keep_free", "a size", "1GiB", |text| {
+        text.parse::<DiskSize>().map_err(|error| error.to_string())
+    });
     draft.unfinished_max = table.size("unfinished_max", 0..=PIB);
     draft.variants_per_key = table.integer("variants_per_key", 1..=10_000);
+    draft.verify = table.text("verify", "a word", "first-read", values::verify);
+    draft.scrub_rate = table.size("scrub_rate", 0..=TIB);
+    draft.scrub_every = table.duration("scrub_every", 1000);
+    draft.quarantine = table.size("quarantine", 0..=PIB);
     policy(table, draft);
 }
 

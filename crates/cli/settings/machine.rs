@@ -24,6 +24,13 @@ pub(crate) struct Space {
     pub(crate) available: u64,
 }
 
+impl Space {
+    /// A share of all of it, in bytes.
+    pub(crate) fn percent(self, percent: u8) -> u64 {
+        u64::try_from(u128::from(self.total) * u128::from(percent) / 100).unwrap_or(u64::MAX)
+    }
+}
+
 /// The machine that settings are for.
 pub(crate) struct Machine {
     pub(crate) platform: Platform,

@@ -17,12 +17,13 @@ mod walk;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use larder_policy::{PolicySettings, TargetUri};
 use larder_server::config::{AccessLogFormat, AccessLogTarget, Config, Destination, Limits, Parent};
-use larder_storage::Options;
 use larder_storage::eviction::Algorithm;
+use larder_storage::{Options, Verify};
 
 use crate::units::{ByteSize, DiskSize};
 
@@ -133,8 +134,14 @@ pub(crate) struct Draft {
     pub(crate) eviction: Option<Algorithm>,
     pub(crate) segment_max: Option<Given<ByteSize>>,
     pub(crate) largest_object: Option<Given<ByteSize>>,
+    pub(crate) max_objects: Option<Given<u64>>,
+    pub(crate) keep_free: Option<Given<DiskSize>>,
     pub(crate) unfinished_max: Option<Given<ByteSize>>,
     pub(crate) variants_per_key: Option<Given<u64>>,
+    pub(crate) verify: Option<Given<Verify>>,
+    pub(crate) scrub_rate: Option<Given<ByteSize>>,
+    pub(crate) scrub_every: Option<Given<Duration>>,
+    pub(crate) quarantine: Option<Given<ByteSize>>,
     pub(crate) private_destinations: Option<bool>,
     pub(crate) targeted_fields: Option<Vec<String>>,
     pub(crate) packages: Option<bool>,

@@ -10,6 +10,7 @@ use larder_server::config::{Access, AccessLogSettings, Admin, Config, Listener, 
 use larder_storage::Options;
 
 use super::fault::{Place, Report};
+use super::machine::Space;
 use super::{Draft, Given, GivenList, Machine, Settings, StoreSettings, overrides};
 use crate::units::{ByteSize, DiskSize, rough_size};
 
@@ -112,11 +113,7 @@ pub(super) fn store(draft: &Draft, machine: &Machine, report: &mut Report) -> Op
             (size.bytes(), size.to_string())
         }
         Some(Given { value: DiskSize::Percent(percent), place }) => match space {
-            Some(space) => {
-                let bytes =
-                    u64::try_from(u128::from(space.total) * u128::from(*percent) / 100).unwrap_or(u64::MAX);
-                (bytes, format!("{percent}% of {}", rough_size(space.total)))
-            }
+            Some(space) => (space.percent(*percent), format!("{percent}% of {}", rough_size(space.total))),
             None => {
                 report.error(
                     *place,
@@ -156,10 +153,35 @@ pub(super) fn store(draft: &Draft, machine: &Machine, report: &mut Report) -> Op
     options.eviction = draft.eviction.unwrap_or(options.eviction);
     options.segment_max = bytes(&draft.segment_max).unwrap_or(options.segment_max);
     options.largest_object = bytes(&draft.largest_object);
+    options.max_objects = draft.max_objects.as_ref().map(|given| given.value);
+    options.keep_free = keep_free(draft.keep_free.as_ref(), space, report);
     options.temp_limit = bytes(&draft.unfinished_max);
     let variants = draft.variants_per_key.as_ref().and_then(|given| usize::try_from(given.value).ok());
     options.variants_per_key = variants.unwrap_or(options.variants_per_key);
+    options.verify = draft.verify.as_ref().map_or(options.verify, |given| given.value);
+    options.scrub_rate = bytes(&draft.scrub_rate).unwrap_or(options.scrub_rate);
+    options.scrub_every = draft.scrub_every.as_ref().map_or(options.scrub_every, |given| given.value);
+    options.quarantine_limit = bytes(&draft.quarantine).unwrap_or(options.quarantine_limit);
     Some(StoreSettings { options, disk_words })
+}
+
+/// What is left free for others, in bytes. None is the store's own default, which is a share, too.
+fn keep_free(given: Option<&Given<DiskSize>>, space: Option<Space>, report: &mut Report) -> Option<u64> {
+    let given = given?;
+    match (given.value, space) {
+        (DiskSize::Bytes(size), space) => {
+            if let Some(space) = space.filter(|space| space.total < size.bytes()) {
+                let total = rough_size(space.total);
+                report.warn(given.place, format!("{size} is more than the whole file system has ({total}), so that nothing would be stored"));
+            }
+            Some(size.bytes())
+        }
+        (DiskSize::Percent(percent), Some(space)) => Some(space.percent(percent)),
+        (DiskSize::Percent(_), None) => {
+            report.error(given.place, "cannot tell the size of the file system; write a size like `1GiB`");
+            None
+        }
+    }
 }
 
 /// 10 GiB, or 80 % of what is free if that is less. What the cache holds already counts as free, or the limit would

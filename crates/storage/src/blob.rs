@@ -10,25 +10,29 @@
 //! ```
 //!
 //! The values merge into the digest, so a tree proves itself when it is opened, and every group of the body
-//! is proved against it the first time it is read through an open blob. Who owns a blob is the writer's
-//! business; a reader that has it open keeps it even when it is unlinked.
+//! is proved against it the first time it is read through an open blob. A tree that is damaged or missing beside a
+//! sound body is made anew from it. Smaller blobs are proved whole, once since the start as long as a bounded set
+//! remembers them. Who owns a blob is the writer's business; a reader that has it open keeps it even when it is
+//! unlinked.
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use larder_policy::CacheKey;
 use lru::LruCache;
+use rustix::io::Errno;
 use tokio::sync::mpsc;
 
-use crate::digest::{BlobDigest, Groups, group_count, root_of};
+use crate::digest::{BlobDigest, Digester, Groups, group_count, root_of};
 use crate::directory::{Fingerprint, Place, VariantTag};
 use crate::error::ReadError;
 use crate::files::StoreFile;
 use crate::layout::{Layout, TempFile};
-use crate::options::PROVE_WHOLE;
-use crate::pool::Pool;
-use crate::record::{Reader, RecordFault};
+use crate::options::{PROVE_WHOLE, Verify};
+use crate::pool::{LARGE, Pool};
+use crate::record::{BodyFile, Reader, RecordFault};
 use crate::stats::Counters;
 use crate::stored::Core;
 
@@ -37,6 +41,13 @@ const TREE_MAGIC: [u8; 8] = *b"LARTREE\x01";
 const OPEN_BLOBS: usize = 256;
 /// Bytes of chaining values that stay in memory with them.
 const OPEN_WEIGHT: usize = 16 << 20;
+/// Small blobs that are known to have been proved since the start: some 3 MiB of memory when full.
+const PROVED: usize = 64 * 1024;
+/// Trees of bodies up to this length are read and proved on the caller's thread when they are in the page cache: 256 values
+/// take some 25 microseconds.
+const TREE_AT_ONCE: u64 = 16 << 20;
+/// A blob could not be opened, but would another time.
+const SHORTAGE: io::ErrorKind = io::ErrorKind::OutOfMemory;
 /// What a file takes on disk is counted in blocks of this size.
 pub(crate) const BLOCK: u64 = 4096;
 
@@ -45,10 +56,30 @@ pub(crate) const BLOCK: u64 = 4096;
 pub(crate) enum Hint {
     /// A variant was asked for.
     Touch(Fingerprint, VariantTag),
-    /// The blob of this response is not what it was, or is gone.
-    BadBlob(Arc<Core>),
+    /// The blob of this record is not what it was, or is gone.
+    BadBlob(Owner),
+    /// The tree of this blob, made anew.
+    Tree(BlobDigest, TempFile),
     /// The record at this place cannot be used: dead, gone, or damaged as told.
     BadRecord(Fingerprint, Place, Option<RecordFault>),
+}
+
+/// A record that names a blob or a partial.
+#[derive(Clone, Debug)]
+pub(crate) struct Owner {
+    pub(crate) key: CacheKey,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) variant: VariantTag,
+    pub(crate) file: BodyFile,
+}
+
+/// Whether a read may wait for the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reading {
+    /// Only what is in the page cache, on the caller's thread.
+    Resident,
+    /// On a thread that may block.
+    Blocking,
 }
 
 /// A blob that is open for reading.
@@ -62,7 +93,12 @@ pub(crate) struct OpenBlob {
 #[derive(Debug)]
 pub(crate) struct Blobs {
     layout: Arc<Layout>,
+    pub(crate) verify: Verify,
     open: Mutex<OpenSet>,
+    /// Digest prefixes of small blobs that were proved.
+    proved: Mutex<LruCache<u64, ()>>,
+    /// Held while a tree is made anew, so that no two readers do it.
+    mending: Mutex<()>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) counters: Arc<Counters>,
     hints: mpsc::Sender<Hint>,
@@ -75,57 +111,194 @@ struct OpenSet {
 }
 
 impl Blobs {
-    pub(crate) fn new(layout: Arc<Layout>, counters: Arc<Counters>, hints: mpsc::Sender<Hint>) -> Self {
-        let bound = NonZeroUsize::new(OPEN_BLOBS).unwrap_or(NonZeroUsize::MIN);
-        let open = Mutex::new(OpenSet { blobs: LruCache::new(bound), weight: 0 });
-        Self { layout, open, pool: Arc::default(), counters, hints }
+    pub(crate) fn new(
+        layout: Arc<Layout>,
+        verify: Verify,
+        counters: Arc<Counters>,
+        hints: mpsc::Sender<Hint>,
+    ) -> Self {
+        let bound = |most| NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN);
+        let open = Mutex::new(OpenSet { blobs: LruCache::new(bound(OPEN_BLOBS)), weight: 0 });
+        // Not `new`, which takes the memory for all of them at once.
+        let mut proved = LruCache::unbounded();
+        proved.resize(bound(PROVED));
+        let (proved, mending) = (Mutex::new(proved), Mutex::default());
+        Self { layout, verify, open, proved, mending, pool: Arc::default(), counters, hints }
     }
 
     /// The blob, if it is open already.
     pub(crate) fn cached(&self, digest: &BlobDigest) -> Option<Arc<OpenBlob>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).blobs.get(digest).cloned()
+        lock(&self.open).blobs.get(digest).cloned()
     }
 
-    /// Opens a blob with a tree, proves the tree, and keeps it open for the next reader. Blocks.
-    pub(crate) fn open(&self, digest: &BlobDigest, len: u64) -> Result<Arc<OpenBlob>, ReadError> {
+    /// Opens a blob with a tree, proves the tree, and keeps it open for the next reader. `None` when that would block and must
+    /// not.
+    pub(crate) fn open(
+        &self,
+        digest: &BlobDigest,
+        len: u64,
+        reading: Reading,
+    ) -> Result<Option<Arc<OpenBlob>>, ReadError> {
+        if let Some(blob) = self.cached(digest) {
+            return Ok(Some(blob));
+        }
+        if reading == Reading::Resident && len > TREE_AT_ONCE {
+            return Ok(None);
+        }
+        let Some(file) = self.open_file(digest, len, reading)? else { return Ok(None) };
+        let groups = match (self.verify, reading) {
+            (Verify::ScrubOnly, _) => Groups::new(Verify::ScrubOnly, []),
+            (_, Reading::Resident) => match self.resident_tree(digest, len) {
+                Some(groups) => groups,
+                None => return Ok(None),
+            },
+            (_, Reading::Blocking) => {
+                let tree = self.layout.files().read(&self.layout.tree(digest));
+                match tree.ok().and_then(|tree| self.decode_tree(&tree, digest, len)) {
+                    Some(groups) => groups,
+                    None => return self.mend(digest, len, file).map(Some),
+                }
+            }
+        };
+        Ok(Some(self.keep_open(digest, file, groups)))
+    }
+
+    fn keep_open(&self, digest: &BlobDigest, file: StoreFile, groups: Groups) -> Arc<OpenBlob> {
+        let blob = Arc::new(OpenBlob { file: Arc::new(file), groups: Arc::new(groups) });
+        lock(&self.open).add(*digest, blob.clone());
+        blob
+    }
+
+    /// Opens a blob's file, which must have the right length.
+    pub(crate) fn open_file(
+        &self,
+        digest: &BlobDigest,
+        len: u64,
+        reading: Reading,
+    ) -> Result<Option<StoreFile>, ReadError> {
+        let path = self.layout.blob(digest);
+        let file = match reading {
+            Reading::Resident => self.layout.files().open_resident(&path),
+            Reading::Blocking => self.layout.files().open(&path).map(Some),
+        };
+        let Some(file) = file.map_err(unreadable(digest))? else { return Ok(None) };
+        if file.len().map_err(unreadable(digest))? != len {
+            return Err(ReadError::Damaged { digest: *digest, offset: len });
+        }
+        Ok(Some(file))
+    }
+
+    fn resident_tree(&self, digest: &BlobDigest, len: u64) -> Option<Groups> {
+        let file = self.layout.files().open_resident(&self.layout.tree(digest)).ok().flatten()?;
+        let mut tree = vec![0; usize::try_from(file.len().ok()?.min(16 + 32 * group_count(len))).ok()?];
+        let read = file.read_resident(&mut tree, 0);
+        self.decode_tree(tree.get(..read)?, digest, len)
+    }
+
+    fn decode_tree(&self, tree: &[u8], digest: &BlobDigest, len: u64) -> Option<Groups> {
+        decode_tree(tree, digest, len).map(|values| Groups::new(self.verify, values))
+    }
+
+    /// The tree is not what it was: reads the body, and where that is sound has the tree written anew. Blocks for as long
+    /// as reading it takes.
+    fn mend(&self, digest: &BlobDigest, len: u64, file: StoreFile) -> Result<Arc<OpenBlob>, ReadError> {
+        let _one_at_a_time = lock(&self.mending);
         if let Some(blob) = self.cached(digest) {
             return Ok(blob);
         }
-        let unreadable = |error: io::Error| ReadError::Unreadable { digest: *digest, kind: error.kind() };
-        let file = self.layout.files().open(&self.layout.blob(digest)).map_err(unreadable)?;
-        if file.len().map_err(unreadable)? != len {
-            return Err(ReadError::Damaged { digest: *digest, offset: len });
-        }
-        let tree = self.layout.files().read(&self.layout.tree(digest)).map_err(unreadable)?;
-        let groups =
-            decode_tree(&tree, digest, len).ok_or(ReadError::Damaged { digest: *digest, offset: 0 })?;
-        let blob = Arc::new(OpenBlob { file: Arc::new(file), groups: Arc::new(groups) });
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).add(*digest, blob.clone());
-        Ok(blob)
+        let values = self.prove_file(&file, digest, len, |_| Ok(()))?;
+        self.write_new_tree(digest, len, &values);
+        Ok(self.keep_open(digest, file, Groups::new(self.verify, values)))
     }
 
-    /// Reads a small blob and proves it whole. Blocks.
-    pub(crate) fn read_whole(&self, digest: &BlobDigest, len: u64) -> Result<Bytes, ReadError> {
-        let unreadable = |error: io::Error| ReadError::Unreadable { digest: *digest, kind: error.kind() };
-        let file = self.layout.files().open(&self.layout.blob(digest)).map_err(unreadable)?;
+    /// Has the tree of a sound body written anew.
+    pub(crate) fn write_new_tree(&self, digest: &BlobDigest, len: u64, values: &[[u8; 32]]) {
+        self.counters.mended.add(1);
+        tracing::warn!(%digest, "the tree of a sound body was damaged or missing and is made anew");
+        match write_tree(&self.layout, len, values) {
+            Ok(tree) => self.hint(Hint::Tree(*digest, tree)),
+            Err(error) => {
+                tracing::debug!(%digest, %error, "the tree cannot be written; the next start makes it again")
+            }
+        }
+    }
+
+    pub(crate) fn has_sound_tree(&self, digest: &BlobDigest, len: u64) -> bool {
+        let tree = self.layout.files().read(&self.layout.tree(digest));
+        tree.is_ok_and(|tree| decode_tree(&tree, digest, len).is_some())
+    }
+
+    /// Reads a whole file against its digest, and returns the values of its groups. `step` is told how many bytes each step has
+    /// read, and may end it. Blocks.
+    pub(crate) fn prove_file(
+        &self,
+        file: &StoreFile,
+        digest: &BlobDigest,
+        len: u64,
+        mut step: impl FnMut(u64) -> Result<(), ReadError>,
+    ) -> Result<Vec<[u8; 32]>, ReadError> {
+        let mut digester = Digester::new();
+        let mut buffer = self.pool.take(LARGE);
+        let mut at = 0;
+        while at < len {
+            let read = file.read_full(buffer.as_mut(), at).map_err(unreadable(digest))?;
+            if read == 0 {
+                break;
+            }
+            digester.update(buffer.as_ref().get(..read).unwrap_or(&[]));
+            at += read as u64;
+            step(read as u64)?;
+        }
+        let (found, values) = digester.finish();
+        if at != len || found != *digest {
+            return Err(ReadError::Damaged { digest: *digest, offset: 0 });
+        }
+        Ok(values)
+    }
+
+    /// Reads a small blob and proves it whole, unless that was done since the start. `None` when that would block and must
+    /// not. What is in the page cache takes the caller some 100 microseconds at the most, for 256 KiB to copy and to hash.
+    pub(crate) fn read_whole(
+        &self,
+        digest: &BlobDigest,
+        len: u64,
+        reading: Reading,
+    ) -> Result<Option<Bytes>, ReadError> {
         let damaged = ReadError::Damaged { digest: *digest, offset: 0 };
         let Some(size) = usize::try_from(len).ok().filter(|_| len <= PROVE_WHOLE) else {
             return Err(damaged);
         };
-        // One byte more would show a file that has grown.
-        let mut body = vec![0; size + 1];
-        let read = file.read_full(&mut body, 0).map_err(unreadable)?;
-        body.truncate(read);
-        if read != size || BlobDigest::of(&body) != *digest {
+        let Some(file) = self.open_file(digest, len, reading)? else { return Ok(None) };
+        let mut body = vec![0; size];
+        let read = match reading {
+            Reading::Resident => file.read_resident(&mut body, 0),
+            Reading::Blocking => file.read_full(&mut body, 0).map_err(unreadable(digest))?,
+        };
+        if read != size {
+            return if reading == Reading::Resident { Ok(None) } else { Err(damaged) };
+        }
+        if !self.needs_proof(digest) {
+            return Ok(Some(body.into()));
+        }
+        if BlobDigest::of(&body) != *digest {
             return Err(damaged);
         }
-        body.shrink_to_fit();
-        Ok(body.into())
+        lock(&self.proved).put(digest.prefix(), ());
+        Ok(Some(body.into()))
+    }
+
+    fn needs_proof(&self, digest: &BlobDigest) -> bool {
+        match self.verify {
+            Verify::FirstRead => lock(&self.proved).get(&digest.prefix()).is_none(),
+            Verify::Always => true,
+            Verify::ScrubOnly => false,
+        }
     }
 
     /// The blob was unlinked or replaced: the next reader opens it anew.
     pub(crate) fn forget(&self, digest: &BlobDigest) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(digest);
+        lock(&self.open).remove(digest);
+        lock(&self.proved).pop(&digest.prefix());
     }
 
     pub(crate) fn hint(&self, hint: Hint) {
@@ -133,10 +306,33 @@ impl Blobs {
         let _ = self.hints.try_send(hint);
     }
 
-    /// Has a response removed of which the body cannot be read any more. The writer counts and logs it, once.
+    /// Has a response removed of which the body cannot be read any more. The writer counts and logs it, once. A shortage
+    /// of this process is no reason.
     pub(crate) fn report(&self, core: &Arc<Core>, error: &ReadError) {
         tracing::debug!(%error, "a stored body cannot be used");
-        self.hint(Hint::BadBlob(core.clone()));
+        if matches!(error, ReadError::Unreadable { kind: SHORTAGE, .. }) {
+            self.counters.read_errors.add(1);
+            return;
+        }
+        let (fingerprint, variant) = (core.fingerprint, core.variant);
+        let owner = Owner { key: core.key.clone(), fingerprint, variant, file: core.file() };
+        self.hint(Hint::BadBlob(owner));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn unreadable(digest: &BlobDigest) -> impl Fn(io::Error) -> ReadError {
+    let digest = *digest;
+    move |error| {
+        // Too few descriptors say nothing about the blob; the standard library has no word for it.
+        let short = [Errno::MFILE, Errno::NFILE]
+            .map(|errno| Some(errno.raw_os_error()))
+            .contains(&error.raw_os_error());
+        let kind = if short { SHORTAGE } else { error.kind() };
+        ReadError::Unreadable { digest, kind }
     }
 }
 
@@ -188,8 +384,8 @@ pub(crate) fn write_tree(layout: &Layout, len: u64, values: &[[u8; 32]]) -> io::
     Ok(temp)
 }
 
-/// The proved groups of a tree; `None` when it is not the tree of this body.
-pub(crate) fn decode_tree(tree: &[u8], digest: &BlobDigest, len: u64) -> Option<Groups> {
+/// The proved values of a tree; `None` when it is not the tree of this body.
+pub(crate) fn decode_tree(tree: &[u8], digest: &BlobDigest, len: u64) -> Option<Vec<[u8; 32]>> {
     let mut reader = Reader(tree);
     let magic: [u8; 8] = reader.array().ok()?;
     let tree_len = u64::from_le_bytes(reader.array().ok()?);
@@ -200,13 +396,12 @@ pub(crate) fn decode_tree(tree: &[u8], digest: &BlobDigest, len: u64) -> Option<
     if !rest.is_empty() || values.len() as u64 != group_count(len) || root_of(values)? != *digest {
         return None;
     }
-    Some(Groups::new(values.iter().copied()))
+    Some(values.to_vec())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Digester;
 
     #[test]
     fn a_tree_proves_itself() {

@@ -2,7 +2,7 @@
 //!
 //! One piece at a time, at the reader's own pace: a reader holds at most one piece of 256 KiB. Bytes that are
 //! in the page cache are read on the caller's thread without blocking; others on a blocking thread. Nothing
-//! leaves that has not been proved once since its file was opened here.
+//! leaves that has not been proved once since its file was opened here, unless proving is left to the scrub.
 
 use std::io;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::blob::{OpenBlob, has_tree};
+use crate::blob::{OpenBlob, Reading, has_tree};
 use crate::digest::{GROUP_BYTES, Groups};
 use crate::error::ReadError;
 use crate::files::StoreFile;
@@ -134,21 +134,15 @@ impl BlobReader {
     async fn read(&mut self) -> Result<Bytes, ReadError> {
         let (digest, len) = (self.core.digest, self.core.len);
         if !has_tree(len) {
-            let core = self.core.clone();
-            let body = blocking(digest_failed(&core), move || core.blobs.read_whole(&digest, len)).await?;
+            let read = move |core: &Core, reading| core.blobs.read_whole(&digest, len, reading);
+            let body = resident_or_blocking(&self.core, read).await?;
             return Ok(slice(&body, self.at, self.end));
         }
         let open = match &self.open {
             Some(open) => open.clone(),
             None => {
-                let open = match self.core.blobs.cached(&digest) {
-                    Some(open) => open,
-                    None => {
-                        let core = self.core.clone();
-                        blocking(digest_failed(&core), move || core.blobs.open(&digest, len)).await?
-                    }
-                };
-                self.open.insert(open).clone()
+                let open = move |core: &Core, reading| core.blobs.open(&digest, len, reading);
+                self.open.insert(resident_or_blocking(&self.core, open).await?).clone()
             }
         };
         let window = Window { at: self.at, end: self.end, limit: len, piece: self.piece };
@@ -159,16 +153,18 @@ impl BlobReader {
     }
 }
 
-/// What to say when the blocking thread did not come back.
-fn digest_failed(core: &Core) -> ReadError {
-    ReadError::Unreadable { digest: core.digest, kind: io::ErrorKind::Other }
-}
-
-async fn blocking<T: Send + 'static>(
-    lost: ReadError,
-    work: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
+/// Does it at once if that does not block, else on a blocking thread.
+async fn resident_or_blocking<T: Send + 'static>(
+    core: &Arc<Core>,
+    work: impl Fn(&Core, Reading) -> Result<Option<T>, ReadError> + Send + 'static,
 ) -> Result<T, ReadError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(lost))
+    if let Some(done) = work(core, Reading::Resident)? {
+        return Ok(done);
+    }
+    let lost = ReadError::Unreadable { digest: core.digest, kind: io::ErrorKind::Other };
+    let core = core.clone();
+    let done = tokio::task::spawn_blocking(move || work(&core, Reading::Blocking)).await;
+    done.unwrap_or_else(|_| Err(lost.clone()))?.ok_or(lost)
 }
 
 /// One read from a file that is proved by groups.

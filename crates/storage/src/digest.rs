@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 
+use crate::options::Verify;
+
 /// Bytes that are proved together: a power of two of BLAKE3 chunks, as a subtree must be.
 pub(crate) const GROUP_BYTES: u64 = 64 * 1024;
 const GROUP: usize = GROUP_BYTES as usize;
@@ -159,7 +161,10 @@ pub(crate) fn group_count(len: u64) -> u64 {
 ///
 /// It grows while the file is being written.
 #[derive(Debug, Default)]
-pub(crate) struct Groups(RwLock<Vec<Group>>);
+pub(crate) struct Groups {
+    verify: Verify,
+    list: RwLock<Vec<Group>>,
+}
 
 #[derive(Debug)]
 struct Group {
@@ -168,42 +173,47 @@ struct Group {
 }
 
 impl Groups {
-    pub(crate) fn new(values: impl IntoIterator<Item = ChainingValue>) -> Self {
-        let groups = Self::default();
+    pub(crate) fn new(verify: Verify, values: impl IntoIterator<Item = ChainingValue>) -> Self {
+        let groups = Self { verify, list: RwLock::default() };
         groups.extend(values);
         groups
     }
 
     pub(crate) fn extend(&self, values: impl IntoIterator<Item = ChainingValue>) {
-        let mut groups = self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut groups = self.list.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         groups.extend(values.into_iter().map(|value| Group { value, proved: AtomicBool::new(false) }));
     }
 
-    /// Whether all of `first..last` have been proved.
+    /// Whether `first..last` may be read without a proof: all of them were proved, or none is to be.
     pub(crate) fn all_proved(&self, first: usize, last: usize) -> bool {
-        let groups = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match self.verify {
+            Verify::FirstRead => {}
+            Verify::Always => return false,
+            Verify::ScrubOnly => return true,
+        }
+        let groups = self.list.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         groups
             .get(first..last)
             .is_some_and(|groups| groups.iter().all(|group| group.proved.load(Ordering::Relaxed)))
     }
 
     /// Proves the groups whose bytes are `data`, beginning with group `first`; those proved before are not
-    /// hashed again. `Err` holds the offset of the first wrong group.
+    /// hashed again, unless they always are. `Err` holds the offset of the first wrong group.
     pub(crate) fn prove(&self, first: usize, data: &[u8]) -> Result<(), u64> {
         for (index, bytes) in (first..).zip(data.chunks(GROUP)) {
             let offset = index as u64 * GROUP_BYTES;
             let (value, proved) = {
-                let groups = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let groups = self.list.read().unwrap_or_else(std::sync::PoisonError::into_inner);
                 let group = groups.get(index).ok_or(offset)?;
                 (group.value, group.proved.load(Ordering::Relaxed))
             };
-            if proved {
+            if proved && self.verify == Verify::FirstRead {
                 continue;
             }
             if chaining_value(offset, bytes) != value {
                 return Err(offset);
             }
-            let groups = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let groups = self.list.read().unwrap_or_else(std::sync::PoisonError::into_inner);
             if let Some(group) = groups.get(index) {
                 group.proved.store(true, Ordering::Relaxed);
             }
@@ -212,7 +222,7 @@ impl Groups {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner).len()
+        self.list.read().unwrap_or_else(std::sync::PoisonError::into_inner).len()
     }
 
     /// Bytes of memory that the values take.
@@ -251,7 +261,7 @@ mod tests {
         let mut body = body(3 * GROUP + 100);
         let mut digester = Digester::new();
         digester.update(&body);
-        let groups = Groups::new(digester.finish().1);
+        let groups = Groups::new(Verify::FirstRead, digester.finish().1);
         assert!(!groups.all_proved(1, 3));
         assert_eq!(groups.prove(1, &body[GROUP..3 * GROUP]), Ok(()));
         assert!(groups.all_proved(1, 3));

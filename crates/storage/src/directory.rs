@@ -5,10 +5,12 @@
 //! only the writer thread changes it. Entries take 32 bytes in slabs that grow by small chunks, beside five
 //! bytes per slot of the hash table. Table and slabs are split into shards, so that the doubling of one is small.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 const SHARDS: usize = 64;
 const CHUNK: usize = 256;
@@ -42,6 +44,9 @@ pub(crate) struct Nominee {
     /// 4 KiB blocks of the blob and its tree; zero when the body is in the record.
     pub(crate) blob_blocks: u32,
 }
+
+/// What is under one fingerprint: nearly always one entry, which takes no allocation.
+pub(crate) type Nominees = SmallVec<[Nominee; 2]>;
 
 #[derive(Debug)]
 struct Entry {
@@ -127,9 +132,9 @@ impl Directory {
     }
 
     /// All entries under a fingerprint.
-    pub(crate) fn find(&self, fingerprint: Fingerprint) -> Vec<Nominee> {
+    pub(crate) fn find(&self, fingerprint: Fingerprint) -> Nominees {
         let shard = shard_of(fingerprint);
-        let Some(read) = self.read(shard) else { return Vec::new() };
+        let Some(read) = self.read(shard) else { return Nominees::new() };
         read.table
             .iter_hash(fingerprint.0)
             .filter_map(|local| {
@@ -147,6 +152,31 @@ impl Directory {
     /// The entry that leads to exactly this place.
     pub(crate) fn find_place(&self, fingerprint: Fingerprint, place: Place) -> Option<Nominee> {
         self.find(fingerprint).into_iter().find(|nominee| nominee.place == place)
+    }
+
+    /// Visits all entries whose blob takes so many blocks, a shard at a time.
+    pub(crate) fn each_with_blob(&self, blocks: u32, visit: impl FnMut(&[Nominee])) {
+        self.each(|entry| entry.blob_blocks == blocks, visit);
+    }
+
+    /// Visits all entries that lead into this part of a segment, a shard at a time.
+    pub(crate) fn each_within(&self, segment: u32, part: Range<u64>, visit: impl FnMut(&[Nominee])) {
+        self.each(|entry| entry.segment == segment && part.contains(&u64::from(entry.offset)), visit);
+    }
+
+    /// The visit holds no lock: it may take its time.
+    fn each(&self, wanted: impl Fn(&Entry) -> bool, mut visit: impl FnMut(&[Nominee])) {
+        for shard in 0..SHARDS {
+            let Some(read) = self.read(shard) else { continue };
+            let entries = read.chunks.iter().flatten();
+            let found: Vec<Nominee> = (0..)
+                .zip(entries)
+                .filter(|(_, entry)| entry.length != 0 && wanted(entry))
+                .map(|(local, entry)| entry.nominee(id_of(local, shard)))
+                .collect();
+            drop(read);
+            visit(&found);
+        }
     }
 
     pub(crate) fn get(&self, id: EntryId) -> Option<Nominee> {

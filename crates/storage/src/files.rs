@@ -11,7 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
+use rustix::fs::{Advice, CWD, FallocateFlags, Mode, OFlags, ResolveFlags, fadvise, fallocate, openat2};
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev};
 
 /// The file system, as the store uses it. Clones are the same one.
@@ -41,6 +41,16 @@ impl Files {
     /// Opens a file for reading.
     pub(crate) fn open(&self, path: &Path) -> io::Result<StoreFile> {
         Ok(StoreFile { file: File::open(path)? })
+    }
+
+    /// Opens a file for reading, if its name can be found without touching the disk; `None` when it cannot.
+    pub(crate) fn open_resident(&self, path: &Path) -> io::Result<Option<StoreFile>> {
+        resident(path, OFlags::RDONLY)
+    }
+
+    /// Likewise, for reading and writing.
+    pub(crate) fn open_resident_to_write(&self, path: &Path) -> io::Result<Option<StoreFile>> {
+        resident(path, OFlags::RDWR)
     }
 
     /// Opens a file for reading and writing.
@@ -81,6 +91,15 @@ impl Files {
     /// Removes a directory that is empty.
     pub(crate) fn remove_dir(&self, path: &Path) -> io::Result<()> {
         fs::remove_dir(path)
+    }
+}
+
+fn resident(path: &Path, access: OFlags) -> io::Result<Option<StoreFile>> {
+    match openat2(CWD, path, access | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::CACHED) {
+        Ok(file) => Ok(Some(StoreFile { file: file.into() })),
+        Err(Errno::NOENT) => Err(io::ErrorKind::NotFound.into()),
+        // Not in memory, or a kernel or a sandbox that does not know the question.
+        Err(_) => Ok(None),
     }
 }
 
@@ -174,6 +193,11 @@ impl StoreFile {
             }
         }
         done
+    }
+
+    /// Says that these bytes will not be read again soon.
+    pub(crate) fn dont_need(&self, offset: u64, len: u64) {
+        let _ = fadvise(&self.file, offset, NonZeroU64::new(len), Advice::DontNeed);
     }
 
     /// Says that these bytes will be read soon.

@@ -35,6 +35,7 @@ use crate::files::StoreFile;
 use crate::filling::{FilePart, Filling};
 use crate::layout::{Layout, TempFile};
 use crate::metadata;
+use crate::options::Verify;
 use crate::partial::{PartWriter, Partial};
 use crate::record::{BodyFacts, EncodedFront};
 use crate::shared::Shared;
@@ -274,6 +275,7 @@ impl Fill {
             reservation,
             chunks,
             length: self.filling.length(),
+            verify: self.shared.options.verify,
             expect: self.expect.take(),
         };
         match tokio::task::spawn_blocking(move || job.run()).await {
@@ -387,6 +389,7 @@ struct Job {
     reservation: Option<Reservation>,
     chunks: Vec<Bytes>,
     length: Option<u64>,
+    verify: Verify,
     expect: Option<Expect>,
 }
 
@@ -398,7 +401,10 @@ impl Job {
                 temp
             }
             (Some(temp), None) => temp,
-            (None, Some(reservation)) => create(&self.layout, self.length, reservation, self.expect)?,
+            (None, Some(reservation)) => {
+                let groups = Arc::new(Groups::new(self.verify, []));
+                create(&self.layout, self.length, groups, reservation, self.expect)?
+            }
             (None, None) => return Err(io::ErrorKind::InvalidInput.into()),
         };
         temp.file.write_all(&self.chunks, temp.written)?;
@@ -417,6 +423,7 @@ impl Job {
 fn create(
     layout: &Layout,
     length: Option<u64>,
+    groups: Arc<Groups>,
     reservation: Reservation,
     expect: Option<Expect>,
 ) -> io::Result<Box<Temp>> {
@@ -425,7 +432,7 @@ fn create(
     Ok(Box::new(Temp {
         file: Arc::new(file),
         name,
-        groups: Arc::default(),
+        groups,
         digester: Digester::new(),
         expect,
         written: 0,

@@ -10,6 +10,8 @@
 //! totals      a few numbers that help the next start
 //! order       in which order objects were going to leave; order.new while it is written
 //! index/      sled's files; index.corrupt-<millis> are those set aside
+//! quarantine/ damaged blobs, for somebody to look at
+//! scrub       how far the scrub has come
 //! ```
 //!
 //! No path is ever made from a URL.
@@ -41,6 +43,9 @@ pub(crate) struct Layout {
     pub(crate) hash_key: [u8; 32],
     files: Files,
     temp_count: AtomicU64,
+    /// What tests say the file system has.
+    #[cfg(test)]
+    pub(crate) pretended_space: std::sync::Mutex<Option<(u64, u64)>>,
 }
 
 /// The lock on a cache directory; it lasts until this is dropped.
@@ -65,7 +70,14 @@ impl Layout {
             fs::set_permissions(dir, Permissions::from_mode(0o700))
                 .map_err(OpenError::io("set the permissions of", dir))?;
         }
-        let layout = Self { dir: dir.to_owned(), hash_key, files, temp_count: AtomicU64::new(0) };
+        let layout = Self {
+            dir: dir.to_owned(),
+            hash_key,
+            files,
+            temp_count: AtomicU64::new(0),
+            #[cfg(test)]
+            pretended_space: std::sync::Mutex::default(),
+        };
         for path in [layout.segments(), layout.blobs(), layout.partials(), layout.temp()] {
             layout.files.make_dir(&path).map_err(OpenError::io("create", &path))?;
         }
@@ -135,6 +147,39 @@ impl Layout {
     /// Its name while it is written.
     pub(crate) fn order_new(&self) -> PathBuf {
         self.dir.join("order.new")
+    }
+
+    /// Damaged blobs.
+    pub(crate) fn quarantine(&self) -> PathBuf {
+        self.dir.join("quarantine")
+    }
+
+    /// How far the scrub has come.
+    pub(crate) fn scrub(&self) -> PathBuf {
+        self.dir.join("scrub")
+    }
+
+    /// The file system: its size, and what is free of it for this user, in bytes. `None` when it does not tell.
+    pub(crate) fn space(&self) -> Option<(u64, u64)> {
+        #[cfg(test)]
+        if let Some(space) = *self.pretended_space.lock().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            return Some(space);
+        }
+        let figures = rustix::fs::statvfs(&self.dir).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(figures.f_frsize);
+        Some((bytes(figures.f_blocks), bytes(figures.f_bavail)))
+    }
+
+    /// Allocated bytes of the directory itself and of what is right in it: directories without their content, and notes. Not
+    /// what belongs to the index or to the eviction order, which are counted elsewhere.
+    pub(crate) fn own_bytes(&self) -> u64 {
+        let blocks = |path: &Path| fs::symlink_metadata(path).map_or(0, |found| found.blocks());
+        let inside = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let names = inside.filter(|entry| {
+            let name = entry.file_name();
+            !["index", "order"].iter().any(|elsewhere| name.to_string_lossy().starts_with(elsewhere))
+        });
+        (blocks(&self.dir) + names.map(|entry| blocks(&entry.path())).sum::<u64>()) * 512
     }
 
     pub(crate) fn temp(&self) -> PathBuf {

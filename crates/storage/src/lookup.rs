@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use larder_policy::{CacheKey, StoredResponse};
+use smallvec::SmallVec;
 
-use crate::blob::{Hint, has_tree};
+use crate::blob::{Hint, Reading, has_tree};
 use crate::directory::{Fingerprint, Place, VariantTag};
 use crate::error::ReadError;
 use crate::files::StoreFile;
 use crate::metadata;
+use crate::options::Verify;
 use crate::record::{Head, Record, RecordFault};
 use crate::shared::{Shared, TOUCH_EVERY};
 use crate::stats::IndexState;
@@ -37,6 +39,9 @@ pub(crate) struct Lookup {
     pub(crate) key: CacheKey,
     pub(crate) fingerprint: Fingerprint,
 }
+
+/// Places to look at.
+type Places = SmallVec<[(VariantTag, Place); 2]>;
 
 /// What became of one place.
 enum Outcome {
@@ -93,7 +98,7 @@ impl Lookup {
         tokio::task::spawn_blocking(move || this.blocking()).await.unwrap_or_default()
     }
 
-    fn nominated(&self) -> Vec<(VariantTag, Place)> {
+    fn nominated(&self) -> Places {
         let shared = &self.shared;
         let nominees = shared.directory.find(self.fingerprint);
         for nominee in &nominees {
@@ -137,7 +142,7 @@ impl Lookup {
     }
 
     /// What the directory nominates, and what only the index knows yet.
-    fn all_places(&self) -> Vec<(VariantTag, Place)> {
+    fn all_places(&self) -> Places {
         let mut places = self.nominated();
         if !self.shared.is_ready() {
             for entry in self.shared.index.get(self.fingerprint) {
@@ -154,8 +159,7 @@ impl Lookup {
             Ok(outcome) => outcome,
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.lost(place, None),
             Err(error) => {
-                self.shared.counters.read_errors.add(1);
-                tracing::warn!(segment = place.segment, %error, "a record cannot be read");
+                self.shared.read_failed("read a record", &error);
                 Outcome::None
             }
         }
@@ -175,13 +179,17 @@ impl Lookup {
         let segments = &self.shared.segments;
         let file = match reading {
             Reading::Blocking => segments.open(place.segment)?,
-            Reading::Resident => match segments.cached(place.segment) {
+            Reading::Resident => match segments.open_resident(place.segment)? {
                 Some(file) => file,
                 None => return Ok(Outcome::Blocks),
             },
         };
-        let Some(bytes) = reading.bytes(&file, place)? else { return Ok(Outcome::Blocks) };
-        let record = match Record::decode(&bytes) {
+        let Some(bytes) = record_bytes(&file, place, reading)? else { return Ok(Outcome::Blocks) };
+        let decoded = match self.shared.options.verify {
+            Verify::FirstRead | Verify::Always => Record::decode(&bytes),
+            Verify::ScrubOnly => Record::decode_unproved(&bytes),
+        };
+        let record = match decoded {
             Ok(record) => record,
             Err(fault) => return Ok(self.lost(place, Some(fault))),
         };
@@ -212,19 +220,14 @@ impl Lookup {
         core: impl FnOnce(Option<Bytes>) -> Arc<Core>,
     ) -> io::Result<Outcome> {
         let blobs = &self.shared.blobs;
-        if has_tree(head.body_len) && blobs.cached(&head.digest).is_some() {
-            return Ok(Outcome::Hit(core(None)));
-        }
-        if reading == Reading::Resident {
-            return Ok(Outcome::Blocks);
-        }
         let found = if has_tree(head.body_len) {
-            blobs.open(&head.digest, head.body_len).map(|_| None)
+            blobs.open(&head.digest, head.body_len, reading).map(|open| open.map(|_| None))
         } else {
-            blobs.read_whole(&head.digest, head.body_len).map(Some)
+            blobs.read_whole(&head.digest, head.body_len, reading).map(|body| body.map(Some))
         };
         let gone = match found {
-            Ok(inline) => return Ok(Outcome::Hit(core(inline))),
+            Ok(Some(inline)) => return Ok(Outcome::Hit(core(inline))),
+            Ok(None) => return Ok(Outcome::Blocks),
             Err(ReadError::Unreadable { kind: io::ErrorKind::NotFound, .. }) => None,
             Err(ReadError::Unreadable { kind, .. }) => return Err(kind.into()),
             Err(error) => Some(error),
@@ -286,28 +289,20 @@ impl Lookup {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Reading {
-    Resident,
-    Blocking,
-}
-
-impl Reading {
-    /// The record's bytes; `None` when that would block.
-    fn bytes(self, file: &StoreFile, place: Place) -> io::Result<Option<Vec<u8>>> {
-        let offset = u64::from(place.offset);
-        let mut bytes = vec![0; place.length as usize];
-        let read = match self {
-            Self::Resident => file.read_resident(&mut bytes, offset),
-            Self::Blocking => file.read_full(&mut bytes, offset)?,
-        };
-        if read < bytes.len() && self == Self::Resident {
-            return Ok(None);
-        }
-        // What is missing at the end makes it a damaged record.
-        bytes.truncate(read);
-        Ok(Some(bytes))
+/// The bytes of a record; `None` when that would block and must not.
+fn record_bytes(file: &StoreFile, place: Place, reading: Reading) -> io::Result<Option<Vec<u8>>> {
+    let offset = u64::from(place.offset);
+    let mut bytes = vec![0; place.length as usize];
+    let read = match reading {
+        Reading::Resident => file.read_resident(&mut bytes, offset),
+        Reading::Blocking => file.read_full(&mut bytes, offset)?,
+    };
+    if read < bytes.len() && reading == Reading::Resident {
+        return Ok(None);
     }
+    // What is missing at the end makes it a damaged record.
+    bytes.truncate(read);
+    Ok(Some(bytes))
 }
 
 /// The one stored last first, and of each variant only that one.

@@ -64,8 +64,12 @@ pub(crate) fn list(layout: &Layout) -> io::Result<Vec<(u32, u64)>> {
 
 /// Makes a new segment file with its header in it.
 pub(crate) fn create(layout: &Layout, id: u32) -> io::Result<StoreFile> {
-    let file = layout.files().create_new(&layout.segment(id))?;
-    file.write_all(&[header(id)], 0)?;
+    let path = layout.segment(id);
+    let file = layout.files().create_new(&path)?;
+    if let Err(error) = file.write_all(&[header(id)], 0) {
+        let _ = layout.files().remove(&path);
+        return Err(error);
+    }
     Ok(file)
 }
 
@@ -83,7 +87,7 @@ impl SegmentFiles {
     }
 
     /// The file, if it is open already.
-    pub(crate) fn cached(&self, id: u32) -> Option<Arc<StoreFile>> {
+    fn cached(&self, id: u32) -> Option<Arc<StoreFile>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
@@ -94,6 +98,18 @@ impl SegmentFiles {
         let file = Arc::new(self.layout.files().open_to_write(&self.layout.segment(id))?);
         self.add(id, file.clone());
         Ok(file)
+    }
+
+    /// The file, if it is open or its name can be found without touching the disk.
+    pub(crate) fn open_resident(&self, id: u32) -> io::Result<Option<Arc<StoreFile>>> {
+        if let Some(file) = self.cached(id) {
+            return Ok(Some(file));
+        }
+        let found = self.layout.files().open_resident_to_write(&self.layout.segment(id))?.map(Arc::new);
+        if let Some(file) = &found {
+            self.add(id, file.clone());
+        }
+        Ok(found)
     }
 
     pub(crate) fn add(&self, id: u32, file: Arc<StoreFile>) {
@@ -114,7 +130,15 @@ impl SegmentFiles {
     pub(crate) fn head(&self, place: Place) -> io::Result<Head> {
         let mut bytes = [0; HEAD_BYTES];
         self.open(place.segment)?.read_exact(&mut bytes, u64::from(place.offset))?;
-        Head::decode(&bytes).map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))
+        Head::decode(&bytes).map_err(invalid)
+    }
+
+    /// Reads the key of the record at a place, proved with its head.
+    pub(crate) fn key(&self, place: Place) -> io::Result<String> {
+        let head = self.head(place)?;
+        let mut front = vec![0; head.front_bytes()];
+        self.open(place.segment)?.read_exact(&mut front, u64::from(place.offset))?;
+        head.check(&front).map(|front| front.key.to_owned()).map_err(invalid)
     }
 }
 

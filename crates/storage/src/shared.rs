@@ -48,6 +48,12 @@ pub(crate) struct Shared {
     pub(crate) opened: Instant,
     clock: AtomicU32,
     storing_from: AtomicU32,
+    /// The disk has refused something and has taken nothing since.
+    refused: AtomicBool,
+    /// Others fill the disk.
+    crowded: AtomicBool,
+    /// Until then failed reads are not logged.
+    reads_told_until: AtomicU32,
 }
 
 impl Shared {
@@ -72,6 +78,9 @@ impl Shared {
             opened: Instant::now(),
             clock: AtomicU32::new(1000),
             storing_from: AtomicU32::new(0),
+            refused: AtomicBool::new(false),
+            crowded: AtomicBool::new(false),
+            reads_told_until: AtomicU32::new(0),
             options,
             layout,
             keys,
@@ -99,16 +108,47 @@ impl Shared {
 
     /// Whether bodies are being stored at all just now.
     pub(crate) fn is_storing(&self) -> bool {
-        self.now() >= self.storing_from.load(Ordering::Relaxed)
+        self.now() >= self.storing_from.load(Ordering::Relaxed) && !self.is_crowded()
     }
 
-    /// The disk refused a write: nothing is stored for a while, which is logged once.
+    /// The disk refused a write: nothing is stored for a while. Logged once until it takes one again.
     pub(crate) fn write_failed(&self, what: &str, error: &io::Error) {
         self.counters.write_errors.add(1);
-        let until = self.now() + STORING_OFF_SECS;
-        if self.storing_from.fetch_max(until, Ordering::Relaxed) < self.now() {
-            tracing::warn!(%error, "cannot {what}: nothing is stored for {STORING_OFF_SECS} seconds");
+        self.storing_from.fetch_max(self.now() + STORING_OFF_SECS, Ordering::Relaxed);
+        if self.refused.swap(true, Ordering::Relaxed) {
+            tracing::debug!(%error, "cannot {what}");
+        } else {
+            tracing::warn!(%error, "cannot {what}: nothing is stored for {STORING_OFF_SECS} seconds, then it is tried again");
         }
+    }
+
+    /// The disk took a response: if it had refused others, that is over.
+    pub(crate) fn write_worked(&self) {
+        if self.refused.load(Ordering::Relaxed)
+            && self.is_storing()
+            && self.refused.swap(false, Ordering::Relaxed)
+        {
+            tracing::info!("the disk takes what is stored again");
+        }
+    }
+
+    /// A read failed, which says nothing about the bytes. Logged once in a while.
+    pub(crate) fn read_failed(&self, what: &str, error: &io::Error) {
+        self.counters.read_errors.add(1);
+        let now = self.now();
+        let due = |until| (until <= now).then_some(now + STORING_OFF_SECS);
+        if self.reads_told_until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).is_ok() {
+            tracing::warn!(%error, "cannot {what}; more of the same in the next {STORING_OFF_SECS} seconds is only counted");
+        }
+    }
+
+    /// Whether others fill the disk so that nothing can be stored.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_crowded(&self, crowded: bool) {
+        self.crowded.store(crowded, Ordering::Relaxed);
     }
 }
 

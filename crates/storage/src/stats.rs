@@ -46,6 +46,31 @@ pub(crate) struct Counters {
     pub(crate) temp_bytes: Counter,
     pub(crate) index_bytes: Counter,
     pub(crate) order_bytes: Counter,
+    pub(crate) quarantine_bytes: Counter,
+    pub(crate) other_bytes: Counter,
+    pub(crate) quarantined: Counter,
+    pub(crate) mended: Counter,
+    pub(crate) limit_now: Counter,
+    pub(crate) scrubbed_bytes: Counter,
+    pub(crate) scrub_pass_bytes: Counter,
+    pub(crate) scrub_passes: Counter,
+    pub(crate) scrub_damaged: Counter,
+}
+
+impl Counters {
+    /// Allocated bytes of everything in the directory, and of what is about to be.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        let parts = [
+            &self.segment_bytes,
+            &self.blob_bytes,
+            &self.temp_bytes,
+            &self.index_bytes,
+            &self.order_bytes,
+            &self.quarantine_bytes,
+            &self.other_bytes,
+        ];
+        parts.into_iter().map(Counter::get).sum()
+    }
 }
 
 /// How far the index has come since start.
@@ -72,6 +97,8 @@ pub struct Stats {
     pub disk_bytes: u64,
     /// The limit for it.
     pub disk_limit: u64,
+    /// The limit for it now: less while others leave too little of the file system free.
+    pub disk_limit_now: u64,
     /// Bytes of segment files.
     pub segment_bytes: u64,
     /// Of those, bytes of dead records.
@@ -84,6 +111,10 @@ pub struct Stats {
     pub index_bytes: u64,
     /// Bytes of the eviction order that is kept for the next start.
     pub order_bytes: u64,
+    /// Bytes of damaged blobs kept for somebody to look at.
+    pub quarantine_bytes: u64,
+    /// Bytes of the store's own directories and notes.
+    pub other_bytes: u64,
     /// Bytes of heads and bodies in the memory tier.
     pub memory_bytes: u64,
     /// The limit for it.
@@ -116,6 +147,20 @@ pub struct Stats {
     pub compacted: u64,
     /// Records and bodies found damaged and dropped.
     pub damaged: u64,
+    /// Damaged blobs moved to the quarantine since start.
+    pub quarantined: u64,
+    /// Damaged or missing trees beside sound bodies that were made anew.
+    pub mended: u64,
+    /// Bytes that the scrub has read since start.
+    pub scrubbed_bytes: u64,
+    /// Of those, bytes of the scrub that is going on; zero between two.
+    pub scrub_pass_bytes: u64,
+    /// Scrubs of everything that came to their end since start.
+    pub scrub_passes: u64,
+    /// Damage that the scrub found since start.
+    pub scrub_damaged: u64,
+    /// Whether bodies are being stored: not for a while after the disk has refused, nor while others fill it.
+    pub storing: bool,
     /// Reads that failed without saying anything about the bytes.
     pub read_errors: u64,
     /// Writes that failed.

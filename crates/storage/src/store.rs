@@ -22,6 +22,7 @@ use crate::layout::Layout;
 use crate::lookup::Lookup;
 use crate::options::Options;
 use crate::purge::{self, Filter};
+use crate::scrub::Scrubber;
 use crate::shared::{Shared, TOUCH_EVERY};
 use crate::stats::{Counters, IndexState, Stats};
 use crate::stored::{Stored, Variants};
@@ -39,6 +40,7 @@ struct Handle {
     shared: Arc<Shared>,
     sender: mpsc::Sender<Command>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    scrubber: Mutex<Option<Scrubber>>,
 }
 
 impl Drop for Handle {
@@ -62,12 +64,12 @@ impl Store {
         let counters = Arc::new(Counters::default());
         let (hint_sender, hints) = mpsc::channel::<Hint>(HINTS);
         let (sender, commands) = mpsc::channel::<Command>(COMMANDS);
-        let blobs = Arc::new(Blobs::new(layout.clone(), counters.clone(), hint_sender));
+        let blobs = Arc::new(Blobs::new(layout.clone(), options.verify, counters.clone(), hint_sender));
         let shared = Arc::new(Shared::new(options, layout, counters, blobs));
         let inbox = writer::Inbox { commands, hints };
         let thread = writer::start(shared.clone(), inbox, sender.downgrade(), lock)?;
-        let writer = Mutex::new(Some(thread));
-        Ok(Self { handle: Arc::new(Handle { shared, sender, writer }) })
+        let (writer, scrubber) = (Mutex::new(Some(thread)), Mutex::new(Scrubber::start(&shared)));
+        Ok(Self { handle: Arc::new(Handle { shared, sender, writer, scrubber }) })
     }
 
     /// All variants under a key, if the memory tier has them. No I/O and no waiting.
@@ -195,17 +197,20 @@ impl Store {
         let (memory_bytes, memory_objects, memory_hits) = shared.memory.figures();
         let (segment_bytes, blob_bytes) = (counters.segment_bytes.get(), counters.blob_bytes.get());
         let (temp_bytes, index_bytes) = (counters.temp_bytes.get(), counters.index_bytes.get());
-        let order_bytes = counters.order_bytes.get();
+        let (quarantine_bytes, other_bytes) = (counters.quarantine_bytes.get(), counters.other_bytes.get());
         Stats {
             objects: shared.directory.len() as u64,
-            disk_bytes: segment_bytes + blob_bytes + temp_bytes + index_bytes + order_bytes,
+            disk_bytes: counters.disk_bytes(),
             disk_limit: shared.options.disk_limit,
+            disk_limit_now: counters.limit_now.get(),
             segment_bytes,
             dead_bytes: counters.dead_bytes.get(),
             blob_bytes,
             temp_bytes,
             index_bytes,
-            order_bytes,
+            order_bytes: counters.order_bytes.get(),
+            quarantine_bytes,
+            other_bytes,
             memory_bytes,
             memory_limit: shared.options.memory_limit,
             memory_objects,
@@ -222,6 +227,13 @@ impl Store {
             removed: counters.removed.get(),
             compacted: counters.compacted.get(),
             damaged: counters.damaged.get(),
+            quarantined: counters.quarantined.get(),
+            mended: counters.mended.get(),
+            scrubbed_bytes: counters.scrubbed_bytes.get(),
+            scrub_pass_bytes: counters.scrub_pass_bytes.get(),
+            scrub_passes: counters.scrub_passes.get(),
+            scrub_damaged: counters.scrub_damaged.get(),
+            storing: shared.is_storing(),
             read_errors: counters.read_errors.get(),
             write_errors: counters.write_errors.get(),
             index: *shared.state.borrow(),
@@ -273,9 +285,14 @@ impl Store {
         if self.handle.sender.send(Command::Close(reply)).await.is_ok() {
             let _ = done.await;
         }
+        let scrubber = self.handle.scrubber.lock().unwrap_or_else(PoisonError::into_inner).take();
         let thread = self.handle.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
-        }
+        let wait = move || {
+            if let Some(scrubber) = scrubber {
+                scrubber.stop();
+            }
+            thread.map(JoinHandle::join)
+        };
+        let _ = tokio::task::spawn_blocking(wait).await;
     }
 }

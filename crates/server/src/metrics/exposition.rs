@@ -223,11 +223,31 @@ fn render_store(page: &mut Page, store: &StoreFigures) {
         ("larder_store_objects", "Stored responses on disk.", store.objects),
         ("larder_store_disk_bytes", "Bytes of disk in use by the store.", store.disk_bytes),
         ("larder_store_disk_limit_bytes", "The limit for the bytes of disk in use.", store.disk_limit_bytes),
+        (
+            "larder_store_disk_limit_now_bytes",
+            "The same, less what others on the file system have taken of it.",
+            store.disk_limit_now_bytes,
+        ),
         ("larder_store_dead_bytes", "Of the bytes of disk in use, those of dead records.", store.dead_bytes),
         (
             "larder_store_temp_bytes",
             "Of the bytes of disk in use, those of bodies being written.",
             store.temp_bytes,
+        ),
+        (
+            "larder_store_quarantine_bytes",
+            "Of the bytes of disk in use, those of damaged bodies kept for somebody to look at.",
+            store.quarantine_bytes,
+        ),
+        (
+            "larder_store_storing",
+            "1 while bodies are being stored, 0 for a while after the disk has refused and while others fill it.",
+            u64::from(store.storing.unwrap_or_default()),
+        ),
+        (
+            "larder_store_scrub_pass_bytes",
+            "Bytes read by the scrub that is going on; 0 between two.",
+            store.scrub_pass_bytes,
         ),
         ("larder_store_memory_bytes", "Bytes in the memory tier.", store.memory_bytes),
         (
@@ -270,6 +290,19 @@ fn render_store(page: &mut Page, store: &StoreFigures) {
         ("larder_store_removed_total", "Stored responses removed or replaced.", store.removed),
         ("larder_store_compacted_total", "Segments compacted.", store.compacted),
         ("larder_store_damaged_total", "Records and bodies found damaged and dropped.", store.damaged),
+        (
+            "larder_store_quarantined_total",
+            "Damaged large bodies moved to the quarantine.",
+            store.quarantined,
+        ),
+        (
+            "larder_store_mended_total",
+            "Damaged or missing trees beside sound bodies that were made anew.",
+            store.mended,
+        ),
+        ("larder_store_scrubbed_bytes_total", "Bytes that the scrub has read.", store.scrubbed_bytes),
+        ("larder_store_scrubs_total", "Scrubs of everything that came to their end.", store.scrub_passes),
+        ("larder_store_scrub_damaged_total", "Damage that the scrub found.", store.scrub_damaged),
     ] {
         page.single(name, Kind::Counter, help, value);
     }

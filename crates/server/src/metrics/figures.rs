@@ -80,6 +80,8 @@ pub struct StoreFigures {
     pub disk_bytes: u64,
     /// The limit for them.
     pub disk_limit_bytes: u64,
+    /// The limit for them now: less while others leave too little of the file system free.
+    pub disk_limit_now_bytes: u64,
     /// Of the bytes in use, those of segments.
     pub segment_bytes: u64,
     /// Of the bytes of segments, those of dead records.
@@ -90,6 +92,8 @@ pub struct StoreFigures {
     pub temp_bytes: u64,
     /// Of the bytes in use, those of the index.
     pub index_bytes: u64,
+    /// Of the bytes in use, those of damaged bodies kept for somebody to look at.
+    pub quarantine_bytes: u64,
     /// Bytes in the memory tier.
     pub memory_bytes: u64,
     /// The limit for them.
@@ -122,6 +126,21 @@ pub struct StoreFigures {
     pub compacted: u64,
     /// Records and bodies found damaged and dropped.
     pub damaged: u64,
+    /// Damaged large bodies moved to the quarantine.
+    pub quarantined: u64,
+    /// Damaged or missing trees beside sound bodies that were made anew.
+    pub mended: u64,
+    /// Bytes that the scrub has read.
+    pub scrubbed_bytes: u64,
+    /// Of those, bytes of the scrub that is going on; 0 between two.
+    pub scrub_pass_bytes: u64,
+    /// Scrubs of everything that came to their end.
+    pub scrub_passes: u64,
+    /// Damage that the scrub found.
+    pub scrub_damaged: u64,
+    /// Whether bodies are being stored: not for a while after the disk has refused, nor while others fill it. None from
+    /// a larder that does not tell.
+    pub storing: Option<bool>,
     /// Reads that failed.
     pub read_errors: u64,
     /// Writes that failed.
@@ -136,11 +155,13 @@ impl From<Stats> for StoreFigures {
             objects: stats.objects,
             disk_bytes: stats.disk_bytes,
             disk_limit_bytes: stats.disk_limit,
+            disk_limit_now_bytes: stats.disk_limit_now,
             segment_bytes: stats.segment_bytes,
             dead_bytes: stats.dead_bytes,
             blob_bytes: stats.blob_bytes,
             temp_bytes: stats.temp_bytes,
             index_bytes: stats.index_bytes,
+            quarantine_bytes: stats.quarantine_bytes,
             memory_bytes: stats.memory_bytes,
             memory_limit_bytes: stats.memory_limit,
             memory_objects: stats.memory_objects,
@@ -157,6 +178,13 @@ impl From<Stats> for StoreFigures {
             removed: stats.removed,
             compacted: stats.compacted,
             damaged: stats.damaged,
+            quarantined: stats.quarantined,
+            mended: stats.mended,
+            scrubbed_bytes: stats.scrubbed_bytes,
+            scrub_pass_bytes: stats.scrub_pass_bytes,
+            scrub_passes: stats.scrub_passes,
+            scrub_damaged: stats.scrub_damaged,
+            storing: Some(stats.storing),
             read_errors: stats.read_errors,
             write_errors: stats.write_errors,
             index: index_word(stats.index).to_owned(),

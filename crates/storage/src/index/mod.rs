@@ -12,7 +12,7 @@ mod value;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
-pub(crate) use thread::{IndexThread, Opened};
+pub(crate) use thread::{IndexThread, Opened, remove_all};
 pub(crate) use value::Entry;
 
 use crate::directory::{Fingerprint, Place};

@@ -215,6 +215,17 @@ fn open(layout: &Layout, cache_bytes: u64) -> Option<Arc<dyn Index>> {
     None
 }
 
+/// Removes the index and those set aside.
+pub(crate) fn remove_all(layout: &Layout) -> io::Result<()> {
+    for entry in fs::read_dir(layout.dir())? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("index") {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Renames a damaged index away; only the last such is kept.
 fn set_aside(layout: &Layout) -> bool {
     const NAME: &str = "index.corrupt-";

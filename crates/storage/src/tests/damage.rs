@@ -93,16 +93,277 @@ async fn damage_after_the_first_proof_of_another_block_is_found() {
 }
 
 #[tokio::test]
-async fn a_damaged_tree_makes_a_miss() {
-    for at in [0, 9, 40, 100] {
-        let mut bench = three().await;
-        let tree =
-            files(&bench.dir().join("blobs")).into_iter().find(|path| path.extension().is_some()).unwrap();
-        flip(&tree, at);
-        bench.reopen().await;
-        assert!(bench.store().lookup(&key(600_000)).await.is_empty());
-        until(bench.store(), |stats| stats.objects == 2).await;
+async fn a_tree_that_is_damaged_or_missing_is_made_anew_from_a_sound_body() {
+    for at in [Some(0), Some(9), Some(40), Some(100), None] {
+        for by_scrub in [false, true] {
+            let mut bench = three().await;
+            let tree = files(&bench.dir().join("blobs"))
+                .into_iter()
+                .find(|path| path.extension().is_some())
+                .unwrap();
+            let sound = fs::read(&tree).unwrap();
+            match at {
+                Some(at) => flip(&tree, at),
+                None => fs::remove_file(&tree).unwrap(),
+            }
+            bench.reopen().await;
+            if by_scrub {
+                crate::scrub::pass(bench.store().shared());
+            } else {
+                let found = get(bench.store(), &key(600_000)).await;
+                assert_eq!(found.unwrap().unwrap(), body(600_000, 600_000));
+            }
+            eventually(|| fs::read(&tree).is_ok_and(|now| now == sound), || "no new tree".to_owned()).await;
+            let stats = bench.store().stats();
+            assert_eq!((stats.objects, stats.mended, stats.damaged), (3, 1, 0));
+        }
     }
+}
+
+#[tokio::test]
+async fn a_damaged_tree_beside_a_damaged_body_costs_the_body() {
+    let mut bench = three().await;
+    for path in files(&bench.dir().join("blobs")) {
+        flip(&path, 40);
+    }
+    bench.reopen().await;
+    assert!(bench.store().lookup(&key(600_000)).await.is_empty());
+    until(bench.store(), |stats| stats.objects == 2).await;
+    assert_eq!(bench.store().stats().mended, 0);
+}
+
+/// What lies in the quarantine.
+fn kept(bench: &Bench) -> Vec<PathBuf> {
+    let dir = bench.dir().join("quarantine");
+    if dir.exists() { files(&dir) } else { Vec::new() }
+}
+
+#[tokio::test]
+async fn a_damaged_blob_is_set_aside_and_all_records_that_name_it_go() {
+    for size in [100_000, 600_000] {
+        let mut bench = three().await;
+        bench.reopen().await;
+        let good = body(size as u64, size);
+        for n in 0..3 {
+            put(bench.store(), &key(n), &good).await.unwrap();
+        }
+        bench.reopen().await;
+        assert_eq!(bench.store().stats().objects, 6);
+        let path =
+            bench.blobs().into_iter().find(|path| fs::metadata(path).unwrap().len() == size as u64).unwrap();
+        flip(&path, 77);
+        let bad = fs::read(&path).unwrap();
+        assert!(get(bench.store(), &key(1)).await.is_none_or(|found| found.is_err()));
+        until(bench.store(), |stats| stats.objects == 2 && stats.removed == 4).await;
+        let stats = bench.store().stats();
+        assert_eq!((stats.damaged, stats.quarantined), (1, 1), "counted once");
+        assert_eq!(stats.quarantine_bytes, (size as u64).next_multiple_of(4096));
+        let kept = kept(&bench);
+        assert_eq!(kept.len(), 1);
+        assert_eq!(fs::read(&kept[0]).unwrap(), bad, "for somebody to look at");
+        assert!(put(bench.store(), &key(1), &good).await.is_some());
+        assert_eq!(get(bench.store(), &key(1)).await.unwrap().unwrap(), good);
+        // The accounts are right: what is removed frees what it took.
+        let before = bench.store().stats().blob_bytes;
+        assert_eq!(bench.store().remove(&key(1)).await, 1);
+        assert!(!path.exists());
+        assert!(bench.store().stats().blob_bytes < before);
+        // But for the directories, which are counted again by the sweep after a start.
+        let counted = bench.store().stats().blob_bytes;
+        bench.reopen().await;
+        assert!(bench.store().stats().blob_bytes.abs_diff(counted) <= 4 * 4096);
+        assert_eq!(bench.store().stats().quarantine_bytes, (size as u64).next_multiple_of(4096));
+    }
+}
+
+#[tokio::test]
+async fn a_blob_that_comes_back_while_records_name_it_is_owned_by_all_of_them() {
+    let mut bench = three().await;
+    bench.reopen().await;
+    let good = body(1, 300_000);
+    for n in 0..3 {
+        put(bench.store(), &key(n), &good).await.unwrap();
+    }
+    let path = bench.blobs().into_iter().find(|path| fs::metadata(path).unwrap().len() == 300_000).unwrap();
+    let stored = bench.store().lookup(&key(0)).await[0].clone();
+    flip(&path, 5);
+    assert!(read(stored.body(0..u64::MAX)).await.is_err());
+    put(bench.store(), &key(9), &good).await.unwrap();
+    until(bench.store(), |stats| stats.damaged == 1).await;
+    // However the search for the others went: each key has the right body or none, and the last one takes the blob along.
+    for n in [1, 2, 9] {
+        if let Some(found) = get(bench.store(), &key(n)).await {
+            assert_eq!(found.unwrap(), good);
+        }
+    }
+    for n in 0..10 {
+        bench.store().remove(&key(n)).await;
+    }
+    until(bench.store(), |stats| stats.objects == 3).await;
+    eventually(|| !path.exists(), || "the blob stays".to_owned()).await;
+}
+
+#[tokio::test]
+async fn the_quarantine_is_bounded() {
+    for (limit, files, most) in [(0, 3, 0), (300_000, 5, 2), (u64::MAX, 20, 16)] {
+        let mut bench = Bench::new(|options| {
+            options.disk_limit = 60 * MIB;
+            options.quarantine_limit = limit;
+            options.memory_limit = 0;
+        });
+        for n in 0..files {
+            put(bench.store(), &key(n), &body(n, 110_000)).await.unwrap();
+        }
+        for path in bench.blobs() {
+            flip(&path, 9);
+        }
+        bench.reopen().await;
+        for n in 0..files {
+            assert!(bench.store().lookup(&key(n)).await.is_empty());
+        }
+        until(bench.store(), |stats| stats.objects == 0).await;
+        let stats = bench.store().stats();
+        assert_eq!((stats.damaged, kept(&bench).len() as u64), (files, most));
+        assert_eq!(stats.quarantine_bytes, most * 110_592);
+        bench.reopen().await;
+        assert_eq!(bench.store().stats().quarantine_bytes, most * 110_592);
+    }
+}
+
+/// Where the small body lies in its segment.
+fn small_body(segment: &Path) -> u64 {
+    let bytes = fs::read(segment).unwrap();
+    let small = body(1000, 1000);
+    bytes.windows(64).position(|window| window == &small[500..564]).unwrap() as u64
+}
+
+#[tokio::test]
+async fn always_proves_what_was_proved_before() {
+    for size in [100_000, 600_000] {
+        let mut bench = three().await;
+        bench.options.verify = crate::Verify::Always;
+        bench.options.memory_limit = 0;
+        bench.reopen().await;
+        let stored = bench.store().lookup(&key(size)).await[0].clone();
+        assert_eq!(read(stored.body(0..u64::MAX)).await.unwrap(), body(size as u64, size));
+        let path =
+            bench.blobs().into_iter().find(|path| fs::metadata(path).unwrap().len() == size as u64).unwrap();
+        flip(&path, 50_000);
+        let again = bench.store().lookup(&key(size)).await;
+        match again.first() {
+            Some(stored) => assert!(read(stored.body(0..u64::MAX)).await.is_err()),
+            None => assert_eq!(size, 100_000, "a small one is proved when it is looked up"),
+        }
+        until(bench.store(), |stats| stats.damaged == 1).await;
+    }
+}
+
+#[tokio::test]
+async fn scrub_only_leaves_the_proof_to_the_scrub() {
+    let mut bench = three().await;
+    let segment = bench.segments()[0].clone();
+    flip(&segment, small_body(&segment));
+    for path in bench.blobs() {
+        flip(&path, 50_000);
+    }
+    bench.options.verify = crate::Verify::ScrubOnly;
+    bench.reopen().await;
+    for size in [1000, 100_000, 600_000] {
+        let found = get(bench.store(), &key(size)).await.unwrap().unwrap();
+        assert!(found.len() == size && found != body(size as u64, size), "given up, and so it is told");
+    }
+    crate::scrub::pass(bench.store().shared());
+    until(bench.store(), |stats| stats.objects == 0).await;
+    assert_eq!(bench.store().stats().damaged, 3);
+}
+
+#[tokio::test]
+async fn a_scrub_of_a_sound_store_finds_nothing() {
+    let mut bench = three().await;
+    bench.reopen().await;
+    crate::scrub::pass(bench.store().shared());
+    let stats = bench.store().stats();
+    assert_eq!((stats.objects, stats.scrub_passes, stats.scrub_damaged, stats.damaged), (3, 1, 0, 0));
+    assert!(stats.scrubbed_bytes >= 701_000 && stats.scrub_pass_bytes == 0, "{stats:?}");
+}
+
+#[tokio::test]
+async fn a_scrub_finds_every_kind_of_damage() {
+    for kind in 0..6 {
+        let mut bench = three().await;
+        let segment = bench.segments()[0].clone();
+        let blob = |size| {
+            let sized = |path: &PathBuf| fs::metadata(path).unwrap().len() == size;
+            bench.blobs().into_iter().find(sized).unwrap()
+        };
+        match kind {
+            0 => flip(&segment, small_body(&segment)),
+            // The magic of the first record.
+            1 => flip(&segment, 16),
+            2 => flip(&blob(100_000), 99_999),
+            3 => flip(&blob(600_000), 400_000),
+            4 => fs::remove_file(blob(100_000)).unwrap(),
+            _ => fs::write(blob(600_000), "short").unwrap(),
+        }
+        // With an index, so that what it names is known although the segment does not show it any more.
+        bench.options.disk_limit = 1 << 30;
+        bench.reopen().await;
+        let lost = u64::from(kind == 1 && bench.store().stats().objects == 2);
+        crate::scrub::pass(bench.store().shared());
+        until(bench.store(), |stats| stats.objects == 2).await;
+        assert_eq!(bench.store().stats().scrub_damaged + lost, 1, "kind {kind}");
+        crate::scrub::pass(bench.store().shared());
+        assert_eq!(bench.store().stats().scrub_damaged + lost, 1, "kind {kind}: found once");
+    }
+}
+
+#[tokio::test]
+async fn the_magic_of_a_record_that_is_known_is_found_damaged_by_the_scrub() {
+    let mut bench = Bench::new(|_| {});
+    put(bench.store(), &key(1), &body(1, 1000)).await.unwrap();
+    bench.reopen().await;
+    flip(&bench.segments()[0], 16);
+    crate::scrub::pass(bench.store().shared());
+    until(bench.store(), |stats| stats.objects == 0).await;
+    assert_eq!((bench.store().stats().scrub_damaged, bench.store().stats().damaged), (1, 1));
+}
+
+#[tokio::test]
+async fn a_scrub_goes_on_where_it_was_and_waits_when_it_is_through() {
+    let mut bench = three().await;
+    bench.options.scrub_after = std::time::Duration::ZERO;
+    bench.reopen().await;
+    until(bench.store(), |stats| stats.scrub_passes == 1).await;
+    bench.reopen().await;
+    // Not due for a week.
+    assert_eq!(bench.store().stats().scrubbed_bytes, 0);
+    bench.close().await;
+    // As if it had been stopped behind all that is there now: there is nothing left to read.
+    let number = 1000_u32.to_le_bytes();
+    let note = [number, crc32c::crc32c(&number).to_le_bytes()].concat();
+    fs::write(bench.dir().join("scrub"), note).unwrap();
+    bench.reopen().await;
+    until(bench.store(), |stats| stats.scrub_passes == 1).await;
+    assert_eq!(bench.store().stats().scrubbed_bytes, 0);
+}
+
+#[tokio::test]
+async fn copying_a_record_proves_it() {
+    let bench = Bench::new(|options| {
+        options.disk_limit = 32 * MIB;
+        options.segment_bytes = MIB / 4;
+        options.memory_limit = 0;
+    });
+    put(bench.store(), &key(1000), &body(1000, 1000)).await.unwrap();
+    let segment = bench.segments()[0].clone();
+    flip(&segment, small_body(&segment));
+    for round in 0..20 {
+        for n in 0..20 {
+            put(bench.store(), &key(n), &body(n + round, 20_000)).await.unwrap();
+        }
+    }
+    until(bench.store(), |stats| stats.damaged == 1).await;
+    assert!(bench.store().lookup(&key(1000)).await.is_empty());
 }
 
 #[tokio::test]

@@ -16,8 +16,10 @@ fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-fn temp_files(bench: &Bench) -> usize {
-    files(&bench.dir().join("temp")).len()
+/// Notes are written there, too, and are gone at once.
+async fn no_temp_files(bench: &Bench) {
+    let none = || files(&bench.dir().join("temp")).is_empty();
+    eventually(none, || "temporary files stay".to_owned()).await;
 }
 
 #[tokio::test]
@@ -48,7 +50,7 @@ async fn readers_follow_from_any_offset_at_their_own_pace() {
     assert_eq!(slow.next().await.unwrap().unwrap()[..], whole[..262_144]);
     assert_eq!(read(slow).await.unwrap(), whole[262_144..]);
     assert_eq!(read(stored.body(0..u64::MAX)).await.unwrap(), whole);
-    assert_eq!(temp_files(&bench), 0);
+    no_temp_files(&bench).await;
     assert_eq!(bench.store().stats().temp_bytes, 0);
 }
 
@@ -97,7 +99,7 @@ async fn an_aborted_fill_is_an_error_for_its_readers_and_leaves_nothing() {
         assert!(read(reader).await.is_err());
         assert!(filling.reader(0..1).is_none());
         assert!(bench.store().lookup(&key("fill")).await.is_empty());
-        assert_eq!(temp_files(&bench), 0);
+        no_temp_files(&bench).await;
         assert_eq!(bench.store().stats().temp_bytes, 0);
     }
 }
@@ -141,7 +143,7 @@ async fn only_a_body_with_the_expected_digest_is_stored() {
         }
     }
     assert_eq!(bench.store().stats().digest_mismatches, 2);
-    assert_eq!(temp_files(&bench), 0);
+    no_temp_files(&bench).await;
 }
 
 #[tokio::test]
@@ -206,7 +208,7 @@ async fn a_body_that_outgrows_its_bound_is_relayed_to_the_readers_it_has() {
     assert!(filling.reader(0..1).is_none());
     assert!(fill.finish().await.is_none());
     assert_eq!(reader.await.unwrap().unwrap(), whole);
-    assert_eq!(temp_files(&bench), 0);
+    no_temp_files(&bench).await;
 }
 
 #[tokio::test]
@@ -242,4 +244,54 @@ async fn tiny_chunks_take_little_memory_and_arrive_whole() {
     let stored = fill.finish().await.unwrap();
     assert_eq!(read(reader).await.unwrap(), whole);
     assert_eq!(stored.inline_body().unwrap(), &whole);
+}
+
+#[tokio::test]
+async fn a_thousand_readers_of_one_growing_body_all_get_it() {
+    let bench = Bench::small();
+    let whole = body(3, 4_000_000);
+    let mut fill = begin(&bench, None);
+    let filling = fill.filling();
+    let readers: Vec<_> = (0..1000_u64)
+        .map(|n| {
+            let start = if n % 3 == 0 { 0 } else { n * 3777 };
+            let mut reader = filling.reader(start..u64::MAX).unwrap();
+            let whole = whole.clone();
+            tokio::spawn(async move {
+                let mut at = start as usize;
+                let mut pieces = 0;
+                while let Some(bytes) = reader.next().await.unwrap() {
+                    assert_eq!(bytes, whole[at..at + bytes.len()], "reader {n} at {at}");
+                    at += bytes.len();
+                    pieces += 1;
+                    if n % 10 == 1 && pieces == 3 {
+                        // This one leaves.
+                        return 0;
+                    }
+                    if n % 10 == 2 {
+                        // This one is slow.
+                        for _ in 0..20 {
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                }
+                assert_eq!(at, whole.len(), "reader {n}");
+                1
+            })
+        })
+        .collect();
+    let mut rest = whole.clone();
+    while !rest.is_empty() {
+        fill.write(rest.split_to(rest.len().min(16_384))).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert!(fill.finish().await.is_some());
+    let mut through = 0;
+    for reader in readers {
+        through += reader.await.unwrap();
+    }
+    assert_eq!(through, 900);
+    assert_eq!(filling.readers(), 0);
+    let stats = bench.store().stats();
+    assert_eq!((stats.temp_bytes, stats.damaged), (0, 0));
 }

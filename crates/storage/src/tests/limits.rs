@@ -147,6 +147,164 @@ async fn the_memory_tier_stays_within_its_limit() {
 }
 
 #[tokio::test]
+async fn the_number_of_objects_holds() {
+    let mut bench = Bench::new(|options| {
+        options.disk_limit = 60 * MIB;
+        options.max_objects = Some(50);
+    });
+    for n in 0..200 {
+        assert!(put(bench.store(), &key(n), &body(n, 1000 + n as usize * 1000)).await.is_some());
+        assert!(bench.store().stats().objects <= 50);
+    }
+    assert_eq!(bench.store().stats().objects, 50);
+    assert!(!bench.store().lookup(&key(199)).await.is_empty());
+    assert!(bench.store().lookup(&key(100)).await.is_empty());
+    // A lower bound is reached in the background.
+    bench.options.max_objects = Some(7);
+    bench.reopen().await;
+    until(bench.store(), |stats| stats.objects == 7).await;
+    assert!(put(bench.store(), &key(500), &body(5, 10)).await.is_some());
+    assert_eq!(bench.store().stats().objects, 7);
+}
+
+#[tokio::test]
+async fn the_limit_gives_way_to_others_down_to_a_floor() {
+    let mut bench = Bench::new(|options| {
+        options.disk_limit = 40 * MIB;
+        options.keep_free = Some(10 * MIB);
+        options.memory_limit = 0;
+    });
+    let pretend = |bench: &Bench, free| {
+        *bench.store().shared().layout.pretended_space.lock().unwrap() = Some((1 << 40, free));
+    };
+    for n in 0..30 {
+        put(bench.store(), &key(n), &body(n, MIB as usize)).await.unwrap();
+    }
+    let full = bench.store().stats();
+    assert!(full.storing && full.disk_limit_now == 40 * MIB && full.disk_bytes >= 30 * MIB, "{full:?}");
+    // Others have left ten less than is to stay free.
+    pretend(&bench, 0);
+    until(bench.store(), |stats| stats.disk_bytes <= full.disk_bytes - 10 * MIB).await;
+    pretend(&bench, 10 * MIB);
+    let stats = bench.store().stats();
+    assert!(stats.storing && stats.disk_limit_now < 40 * MIB, "{stats:?}");
+    assert!(put(bench.store(), &key(100), &body(100, 100_000)).await.is_some());
+    // All of it, and more.
+    bench.options.keep_free = Some(1 << 39);
+    bench.close().await;
+    bench.store = Some(Store::open(bench.options.clone()).unwrap());
+    pretend(&bench, 0);
+    until(bench.store(), |stats| !stats.storing && stats.disk_bytes <= 4 * MIB).await;
+    assert_eq!(bench.store().stats().disk_limit_now, 4 * MIB);
+    assert!(bench.store().stats().objects > 0, "the floor stays");
+    assert!(!bench.store().begin(key(7), response(), Some(5), None).is_storing());
+    pretend(&bench, 1 << 40);
+    until(bench.store(), |stats| stats.storing && stats.disk_limit_now == 40 * MIB).await;
+    assert!(put(bench.store(), &key(101), &body(101, 100_000)).await.is_some());
+}
+
+#[tokio::test]
+async fn readers_go_on_while_their_blob_is_evicted() {
+    let bench = Bench::new(|options| {
+        options.disk_limit = 16 * MIB;
+        options.memory_limit = 0;
+    });
+    let store = bench.store();
+    let whole = body(1, 3_000_000);
+    put(store, &key(0), &whole).await.unwrap();
+    let stored = store.lookup(&key(0)).await[0].clone();
+    let mut reader = stored.body(0..u64::MAX);
+    let mut got = reader.next().await.unwrap().unwrap().to_vec();
+    for n in 1..20 {
+        put(store, &key(n), &body(n, 1_500_000)).await.unwrap();
+    }
+    assert!(store.lookup(&key(0)).await.is_empty(), "evicted");
+    got.extend(read(reader).await.unwrap());
+    assert_eq!(got, whole);
+    assert_eq!(store.stats().damaged, 0);
+}
+
+#[tokio::test]
+async fn room_for_a_large_body_is_made_beside_small_ones() {
+    let bench = Bench::new(|options| {
+        options.disk_limit = 60 * MIB;
+        options.memory_limit = 0;
+    });
+    let store = bench.store();
+    for n in 0..2000 {
+        put(store, &key(n), &body(n, 25_000)).await.unwrap();
+    }
+    let (large, name) = (body(1, 25 << 20), key("large"));
+    let (stored, ()) = tokio::join!(put(store, &name, &large), async {
+        for n in 3000..3300 {
+            assert!(put(store, &key(n), &body(n, 1000)).await.is_some());
+            assert!(store.stats().disk_bytes <= 60 * MIB);
+        }
+    });
+    assert!(stored.is_some());
+    assert_eq!(get(store, &name).await.unwrap().unwrap(), large);
+    assert!(store.stats().disk_bytes <= 60 * MIB);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_room_that_cannot_be_made() {
+    let bench = Bench::new(|options| options.disk_limit = 16 * MIB);
+    let mut first = bench.store().begin(key(1), response(), Some(7 << 20), None);
+    first.write(body(1, 300_000)).await.unwrap();
+    let mut second = bench.store().begin(key(2), response(), Some(9 << 20), None);
+    let reader = tokio::spawn(read(second.filling().reader(0..u64::MAX).unwrap()));
+    second.write(body(2, 300_000)).await.unwrap();
+    assert!(!second.is_storing() && first.is_storing());
+    drop(second);
+    assert!(reader.await.unwrap().is_err());
+}
+
+/// What issue reports are made of: a limit of four bodies, and a hundred at once.
+#[tokio::test]
+async fn a_hundred_bodies_at_once_never_pass_a_limit_of_four() {
+    let limit = 4 * MIB;
+    let bench = Bench::new(|options| {
+        options.disk_limit = limit;
+        options.memory_limit = MIB;
+    });
+    let dir = bench.dir().to_owned();
+    let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let watch = std::thread::spawn({
+        let done = done.clone();
+        move || {
+            let mut most = 0;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                most = most.max(allocated(&dir));
+            }
+            most
+        }
+    });
+    let downloads = (0..100).map(|n| {
+        let store = bench.store().clone();
+        tokio::spawn(async move {
+            let whole = body(n, MIB as usize);
+            let mut fill = store.begin(key(n), response(), Some(MIB), None);
+            let reader = tokio::spawn(read(fill.filling().reader(0..u64::MAX).unwrap()));
+            for at in (0..whole.len()).step_by(16_384) {
+                fill.write(whole.slice(at..at + 16_384)).await.unwrap();
+            }
+            let stored = fill.finish().await.is_some();
+            assert_eq!(reader.await.unwrap().unwrap(), whole);
+            stored
+        })
+    });
+    let mut stored = 0;
+    for download in downloads.collect::<Vec<_>>() {
+        stored += u32::from(download.await.unwrap());
+        assert!(bench.store().stats().disk_bytes <= limit);
+    }
+    done.store(true, std::sync::atomic::Ordering::Relaxed);
+    let most = watch.join().unwrap();
+    assert!(most <= limit + MIB, "{most} allocated");
+    assert!(stored > 0);
+}
+
+#[tokio::test]
 async fn what_cannot_fit_is_relayed() {
     let bench = Bench::new(|options| options.disk_limit = 4 * MIB);
     let fill = bench.store().begin(key(1), response(), Some(5 * MIB), None);

@@ -216,7 +216,7 @@ async fn until(store: &Store, done: impl Fn(&Stats) -> bool) {
 async fn eventually(done: impl Fn() -> bool, else_say: impl Fn() -> String) {
     let began = std::time::Instant::now();
     while !done() {
-        assert!(began.elapsed() < std::time::Duration::from_secs(10), "{}", else_say());
+        assert!(began.elapsed() < std::time::Duration::from_secs(60), "{}", else_say());
         tokio::task::yield_now().await;
     }
 }

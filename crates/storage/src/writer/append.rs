@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{Active, Phase, Segment, Writer, sequence};
 use crate::blob::{BLOCK, blob_blocks, file_blocks};
-use crate::command::{Append, AppendBody, Reservation};
+use crate::command::{Append, AppendBody};
 use crate::digest::BlobDigest;
 use crate::directory::Place;
 use crate::index::{Change, Entry};
@@ -60,6 +60,7 @@ impl Writer {
             return;
         }
         let mut group = Group::default();
+        let mut refused = false;
         for Pending { append, reply } in std::mem::take(&mut self.pending) {
             let inline = match &append.body {
                 AppendBody::Inline(body) => body.len(),
@@ -69,10 +70,12 @@ impl Writer {
                 | AppendBody::Completed { .. } => 0,
             };
             let len = (append.front.len() as u64 + inline as u64).next_multiple_of(ALIGN);
-            if !self.fits(group.bytes + len + BLOCK) {
+            if !self.fits(group.bytes + len + BLOCK) || !self.counts(group.records.len() + 1) {
                 // Making room may append to the same segment.
                 self.write_group(std::mem::take(&mut group));
-                if !self.make_room(len + BLOCK) {
+                // Where it cannot be made for one, the others do not wait for it to be tried again.
+                refused = refused || !self.make_room(len + BLOCK);
+                if refused {
                     let _ = reply.send(false);
                     continue;
                 }
@@ -145,6 +148,7 @@ impl Writer {
         if let Err(error) = written {
             // What may have been written of it is cut off or, failing that, stays as dead bytes in a closed segment.
             let _ = active.file.set_len(active.size);
+            let id = active.id;
             self.active = None;
             self.shared.write_failed("append to a segment", &error);
             for record in group.records {
@@ -154,8 +158,13 @@ impl Writer {
                 }
                 let _ = record.reply.send(false);
             }
+            // An empty segment for each failure would add up.
+            if self.segments.get(&id).is_some_and(|segment| segment.live == 0) && !self.is_held() {
+                self.drop_segment(id);
+            }
             return;
         }
+        self.shared.write_worked();
         let before = file_blocks(active.size);
         active.size += group.bytes;
         self.shared.counters.segment_bytes.add((file_blocks(active.size) - before) * BLOCK);
@@ -171,7 +180,7 @@ impl Writer {
     /// Makes a written record the one that counts for its variant.
     fn register(&mut self, core: &Arc<Core>, place: Place, file: Option<BodyFile>) {
         let shared = self.shared.clone();
-        let mut others = shared.directory.find(core.fingerprint);
+        let mut others = shared.directory.find(core.fingerprint).into_vec();
         let blocks = file.map_or(0, |file| file.blocks());
         let now = shared.now();
         let Some(id) = shared.directory.insert(core.fingerprint, core.variant, place, blocks, now) else {
@@ -295,7 +304,12 @@ impl Writer {
         if let Some(tree) = tree {
             tree.rename(&self.shared.layout.tree(&core.digest))?;
         }
-        temp.rename(&blob)?;
+        if let Err(error) = temp.rename(&blob) {
+            if !existed {
+                let _ = files.remove(&self.shared.layout.tree(&core.digest));
+            }
+            return Err(error);
+        }
         self.shared.blobs.forget(&core.digest);
         self.own_blob(&core.digest, blob_blocks(core.len), existed);
         Ok(())
@@ -313,17 +327,11 @@ impl Writer {
         self.shared.counters.blob_bytes.set(self.blob_bytes());
         match &mut self.phase {
             Phase::Recovering(recovering) => recovering.added.push((prefix, blocks)),
-            Phase::Ready if existed => *self.owners.entry(prefix).or_insert(1) += 1,
+            // Records that named it before it was lost name it again.
+            Phase::Ready if existed || self.gone.remove(&prefix) => {
+                *self.owners.entry(prefix).or_insert(1) += 1
+            }
             Phase::Ready => {}
         }
-    }
-
-    /// Makes room for an unfinished body, and accounts it.
-    pub(super) fn reserve(&mut self, bytes: u64) -> Option<Reservation> {
-        let temp = self.shared.counters.temp_bytes.get();
-        if temp + bytes > self.shared.options.temp_limit() || !self.make_room(bytes) {
-            return None;
-        }
-        Some(Reservation::new(bytes, self.shared.counters.clone()))
     }
 }

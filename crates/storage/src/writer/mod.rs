@@ -7,12 +7,13 @@
 
 mod append;
 mod order;
+mod quarantine;
 mod reclaim;
 mod recovered;
 mod remove;
+mod space;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -70,6 +71,7 @@ pub(crate) fn start(
     // Also above those that are gone: an index may still speak of them.
     let next_segment = segments.keys().next_back().map_or(1, |last| last.saturating_add(1));
     let next_segment = next_segment.max(totals.next_segment);
+    let quarantine = quarantine::Quarantine::open(&shared);
     let index = if shared.options.index_on_disk() {
         let (loader, sender) = (shared.clone(), sender.clone());
         let opened = move |opened| recovery::start(loader, sender, found, opened);
@@ -78,13 +80,11 @@ pub(crate) fn start(
         IndexThread::start(layout, cache, reader, counters, opened).map_err(cannot("start the index of"))?
     } else {
         // What a larger limit has left would count, and be out of date one day.
-        if shared.layout.index().exists() {
-            fs::remove_dir_all(shared.layout.index()).map_err(cannot("remove the index of"))?;
-        }
+        crate::index::remove_all(&shared.layout).map_err(cannot("remove the index of"))?;
         recovery::start(shared.clone(), sender.clone(), found, recovery::no_index());
         IndexThread::none()
     };
-    let writer = Writer {
+    let mut writer = Writer {
         eviction: shared.options.eviction.ranked(u64::MAX),
         order: Order::found(&shared.layout, shared.options.order_interval),
         index,
@@ -98,6 +98,11 @@ pub(crate) fn start(
         added_in_sweep: None,
         blob_blocks: 0,
         blob_directories: 0,
+        gone: HashSet::new(),
+        quarantine,
+        reserving: VecDeque::new(),
+        space: space::Space::new(&shared.options),
+        unremoved: 0,
         claimed_blocks: totals.blob_blocks,
         noted: totals,
         sender,
@@ -107,6 +112,7 @@ pub(crate) fn start(
         shared,
         _lock: lock,
     };
+    writer.look_at_space();
     writer.account();
     std::thread::Builder::new()
         .name("larder-store".to_owned())
@@ -167,6 +173,14 @@ struct Writer {
     added_in_sweep: Option<HashSet<u64>>,
     blob_blocks: u64,
     blob_directories: u64,
+    /// Digest prefixes of blobs that are gone while records still name them.
+    gone: HashSet<u64>,
+    quarantine: quarantine::Quarantine,
+    /// Unfinished bodies that wait for room, in order.
+    reserving: VecDeque<space::Waiting>,
+    space: space::Space,
+    /// Bytes of files that should be gone but could not be removed.
+    unremoved: u64,
     noted: Totals,
     /// What the blobs took when last counted: the least that is assumed until they are counted.
     claimed_blocks: u64,
@@ -249,10 +263,7 @@ impl Writer {
                 let removed = self.remove_oldest(most);
                 let _ = reply.send(removed);
             }
-            Command::Reserve(bytes, reply) => {
-                let granted = self.reserve(bytes);
-                let _ = reply.send(granted);
-            }
+            Command::Reserve(bytes, reply) => self.reserve(bytes, reply),
             Command::Recovered(batch) => self.recovered(batch),
             Command::RecoveryDone => self.recovery_done(),
             Command::Orphans(kind, names) => self.remove_orphans(kind, names),
@@ -286,7 +297,8 @@ impl Writer {
                     self.order.changed = true;
                 }
             }
-            Hint::BadBlob(core) => self.drop_bad_blob(&core),
+            Hint::BadBlob(owner) => self.drop_bad_blob(&owner),
+            Hint::Tree(digest, tree) => self.mend_tree(&digest, tree),
             Hint::BadRecord(fingerprint, place, fault) => self.drop_bad_record(fingerprint, place, fault),
         }
     }
@@ -295,6 +307,8 @@ impl Writer {
         let secs = u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX / 2);
         self.shared.tick(CLOCK_START.saturating_add(secs));
         self.stuck = false;
+        self.look_at_space();
+        self.give_up_waiting();
         self.account();
         self.note_totals();
     }
@@ -351,12 +365,8 @@ impl Writer {
 
     /// Allocated bytes of everything.
     fn used(&self) -> u64 {
-        let counters = &self.shared.counters;
-        counters.segment_bytes.get()
-            + self.blob_bytes()
-            + counters.temp_bytes.get()
-            + counters.index_bytes.get()
-            + counters.order_bytes.get()
+        self.shared.counters.blob_bytes.set(self.blob_bytes());
+        self.shared.counters.disk_bytes()
     }
 
     /// Publishes the accounts.
@@ -371,6 +381,7 @@ impl Writer {
         counters.dead_bytes.set(if self.is_ready() { dead } else { 0 });
         counters.blob_bytes.set(self.blob_bytes());
         counters.order_bytes.set(self.order.disk_bytes());
+        counters.other_bytes.set(self.shared.layout.own_bytes() + self.unremoved);
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Evicting a small response frees nothing at once, it makes bytes dead; only compaction gives them back. So
 //! the two alternate: entries leave until an eighth of the segments is dead, then the emptiest segment goes.
-//! Both work in small steps, and one segment's size is kept free so that copying never breaks the limit.
+//! Both work in small steps, and one segment's size is kept free so that copying never breaks the limit. How much
+//! room there may be at all is decided in `space`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,6 +12,7 @@ use super::Writer;
 use crate::blob::BLOCK;
 use crate::directory::Place;
 use crate::index::Change;
+use crate::record::{Record, RecordFault};
 use crate::segment::{FIRST_RECORD, Found, Scan};
 
 /// Bytes that one step of compaction copies, at most one record more.
@@ -31,42 +33,28 @@ impl Compaction {
 }
 
 impl Writer {
-    /// Makes `bytes` more fit below the limit, and leaves room to compact. False when they cannot.
-    pub(super) fn make_room(&mut self, bytes: u64) -> bool {
-        if bytes > self.hard_limit() {
-            return false;
-        }
-        while !self.fits(bytes) {
-            if !self.reclaim() {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Whether `bytes` more are below the limit, with room to compact.
-    pub(super) fn fits(&self, bytes: u64) -> bool {
-        self.used() + bytes <= self.hard_limit()
-    }
-
-    fn hard_limit(&self) -> u64 {
-        self.shared.options.disk_limit.saturating_sub(self.shared.options.segment_bytes())
-    }
-
     /// Whether there is something to do before the next command comes.
     pub(super) fn has_work(&self) -> bool {
         !self.stuck
             && self.is_ready()
-            && (self.compaction.is_some() || self.is_over_target() || (self.is_littered() && !self.is_held()))
+            && (self.compaction.is_some()
+                || self.is_waited_for()
+                || self.is_over_target()
+                || (self.is_littered() && !self.is_held()))
             && self.can_reclaim()
     }
 
-    /// One small step ahead of need.
+    /// One small step ahead of need, or for who waits.
     pub(super) fn work(&mut self) {
         if !self.has_work() {
+            if self.is_waited_for() {
+                self.refuse_waiting();
+            }
             return;
         }
-        if self.compaction.is_some() {
+        if self.is_waited_for() {
+            self.reclaim_for_waiting();
+        } else if self.compaction.is_some() {
             self.compact_step();
         } else if self.is_littered() && !self.is_held() {
             self.start_compaction();
@@ -87,8 +75,8 @@ impl Writer {
         self.shared.compaction_holds.load(Ordering::SeqCst) > 0
     }
 
-    fn is_over_target(&self) -> bool {
-        self.used() > self.shared.options.disk_limit.saturating_sub(self.shared.options.headroom())
+    pub(super) fn is_compacting(&self) -> bool {
+        self.compaction.is_some()
     }
 
     fn can_reclaim(&self) -> bool {
@@ -112,7 +100,7 @@ impl Writer {
     }
 
     /// One step towards more room. False when there is nothing left to take.
-    fn reclaim(&mut self) -> bool {
+    pub(super) fn reclaim(&mut self) -> bool {
         if !self.is_ready() {
             return false;
         }
@@ -134,7 +122,7 @@ impl Writer {
         self.evict()
     }
 
-    fn evict(&mut self) -> bool {
+    pub(super) fn evict(&mut self) -> bool {
         let Some(id) = self.eviction.evict() else { return false };
         self.kill(id);
         self.shared.counters.evicted.add(1);
@@ -222,6 +210,9 @@ impl Writer {
                     self.shared.directory.relocate(nominee.id, to);
                     self.relocated(print, nominee.variant, place, to);
                 }
+                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                    self.drop_bad_record(print, place, Some(RecordFault::Body));
+                }
                 Err(error) => {
                     self.shared.write_failed("copy a record", &error);
                     // The segment stays as it is until the disk takes something again.
@@ -233,13 +224,15 @@ impl Writer {
         self.compaction = Some(compaction);
     }
 
+    /// Copies a sound record. What is damaged is [`std::io::ErrorKind::InvalidData`].
     fn copy_record(&mut self, place: Place) -> std::io::Result<Place> {
         let mut bytes = vec![0; place.length as usize];
         let file = self.shared.segments.open(place.segment)?;
-        let read = file.read_full(&mut bytes, u64::from(place.offset))?;
-        if read < bytes.len() {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
+        let invalid = |error| std::io::Error::new(std::io::ErrorKind::InvalidData, error);
+        let read = file.read_full(&mut bytes, u64::from(place.offset)).map_err(invalid)?;
+        // A copy passes for written just now, so it is proved; what is short is no record.
+        Record::decode(bytes.get(..read).unwrap_or(&[]))
+            .map_err(|fault| std::io::Error::new(std::io::ErrorKind::InvalidData, fault))?;
         let len = bytes.len() as u64;
         let full = |size: u64| size + len > self.shared.options.segment_bytes();
         if self.active.as_ref().is_some_and(|active| full(active.size)) {
@@ -282,14 +275,12 @@ impl Writer {
     }
 
     pub(super) fn drop_segment(&mut self, id: u32) {
-        if let Some(segment) = self.segments.remove(&id) {
-            self.shared.counters.segment_bytes.sub(segment.size.div_ceil(BLOCK) * BLOCK);
-        }
+        let size = self.segments.remove(&id).map_or(0, |segment| segment.size.div_ceil(BLOCK) * BLOCK);
+        self.shared.counters.segment_bytes.sub(size);
         self.shared.segments.forget(id);
         let path = self.shared.layout.segment(id);
         if let Err(error) = self.shared.layout.files().remove(&path) {
-            self.shared.counters.write_errors.add(1);
-            tracing::warn!(path = %path.display(), %error, "a segment cannot be removed");
+            self.not_removed(size, "remove a segment", &error);
         }
     }
 }

@@ -1,15 +1,18 @@
 //! Removing: the directory forgets first, then the index, then the record is marked dead, and the blob goes last.
 
+use std::io;
+use std::path::Path;
+
 use larder_policy::CacheKey;
 
 use super::{Phase, Writer};
+use crate::blob::{BLOCK, file_blocks};
 use crate::command::Recovered;
 use crate::digest::BlobDigest;
 use crate::directory::{EntryId, Fingerprint, Nominee, Place};
 use crate::index::Change;
-use crate::record::{BodyFile, FileKind, HEAD_BYTES, Head, RecordFault};
+use crate::record::{BodyFile, FileKind, RecordFault};
 use crate::shared::Shared;
-use crate::stored::Core;
 
 impl Writer {
     /// Removes all variants of a key.
@@ -113,14 +116,7 @@ impl Writer {
     /// The file that a record names, and its key.
     fn read_owned(&self, nominee: &Nominee) -> Option<(BodyFile, Option<String>)> {
         let head = self.shared.segments.head(nominee.place).ok()?;
-        let read_key = || {
-            let file = self.shared.segments.open(nominee.place.segment).ok()?;
-            let mut key = vec![0; head.key_len];
-            let at = u64::from(nominee.place.offset) + HEAD_BYTES as u64;
-            let read = file.read_full(&mut key, at).ok()?;
-            String::from_utf8(key).ok().filter(|key| key.len() == read)
-        };
-        Some((head.file()?, read_key()))
+        Some((head.file()?, self.shared.segments.key(nominee.place).ok()))
     }
 
     /// One record fewer names this file; the last one takes it along, unless it is the one `kept`.
@@ -142,6 +138,7 @@ impl Writer {
             Some(_) => {
                 self.owners.remove(&prefix);
             }
+            None if self.gone.remove(&prefix) => {}
             None => {
                 self.blob_blocks = self.blob_blocks.saturating_sub(u64::from(blocks));
                 if Some(name) == kept {
@@ -153,7 +150,7 @@ impl Writer {
         }
     }
 
-    fn unlink(&mut self, kind: FileKind, name: &BlobDigest) {
+    pub(super) fn unlink(&mut self, kind: FileKind, name: &BlobDigest) {
         match kind {
             FileKind::Blob => self.unlink_blob(name),
             FileKind::Partial => self.unlink_partial(name),
@@ -168,37 +165,47 @@ impl Writer {
             match layout.files().remove(&path) {
                 Ok(()) => {}
                 // What has become whole is a blob now.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    self.shared.counters.write_errors.add(1);
-                    tracing::warn!(path = %path.display(), %error, "a partial cannot be removed");
-                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => self.shared.write_failed("remove a partial", &error),
             }
         }
         self.shared.counters.blob_bytes.set(self.blob_bytes());
     }
 
-    fn unlink_blob(&mut self, digest: &BlobDigest) {
+    pub(super) fn unlink_blob(&mut self, digest: &BlobDigest) {
         self.shared.blobs.forget(digest);
         let path = self.shared.layout.blob(digest);
         let files = self.shared.layout.files();
         let _ = files.remove(&self.shared.layout.tree(digest));
         match files.remove(&path) {
             Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                self.shared.counters.write_errors.add(1);
-                tracing::warn!(path = %path.display(), %error, "a blob cannot be removed");
+                let bytes = files.len(&path).map_or(0, |len| file_blocks(len) * BLOCK);
+                self.not_removed(bytes, "remove a blob", &error);
             }
         }
-        // Directories go when they are empty.
-        for parent in path.ancestors().skip(1).take(2) {
-            if files.remove_dir(parent).is_err() {
+        self.remove_blob_directories(&path);
+    }
+
+    /// Directories go when they are empty.
+    pub(super) fn remove_blob_directories(&mut self, blob: &Path) {
+        for parent in blob.ancestors().skip(1).take(2) {
+            if self.shared.layout.files().remove_dir(parent).is_err() {
                 break;
             }
             self.blob_directories = self.blob_directories.saturating_sub(1);
         }
         self.shared.counters.blob_bytes.set(self.blob_bytes());
+    }
+
+    /// Bytes that should be free are not, and go on counting.
+    pub(super) fn not_removed(&mut self, bytes: u64, what: &str, error: &io::Error) {
+        if error.kind() != io::ErrorKind::NotFound {
+            self.unremoved += bytes;
+            self.shared.counters.other_bytes.add(bytes);
+            self.shared.write_failed(what, error);
+        }
     }
 
     pub(super) fn remove_orphans(&mut self, kind: FileKind, names: Vec<BlobDigest>) {
@@ -207,23 +214,6 @@ impl Writer {
             if self.is_ready() && !self.added_in_sweep.as_ref().is_none_or(added) {
                 self.unlink(kind, &name);
             }
-        }
-    }
-
-    /// A reader found wrong bytes in a blob, or none: nobody may have it any more.
-    pub(super) fn drop_bad_blob(&mut self, core: &Core) {
-        self.shared.memory.remove_variant(&core.key, core.variant);
-        let Some(nominee) = self.shared.directory.find_variant(core.fingerprint, core.variant) else {
-            return;
-        };
-        let names = |head: Head| head.blob && head.digest == core.digest;
-        if self.shared.segments.head(nominee.place).is_ok_and(names) {
-            self.shared.counters.damaged.add(1);
-            tracing::warn!(digest = %core.digest, "a stored body is damaged or gone and is dropped");
-            let kind = if core.partial.is_some() { FileKind::Partial } else { FileKind::Blob };
-            self.kill(nominee.id);
-            self.shared.counters.removed.add(1);
-            self.unlink(kind, &core.digest);
         }
     }
 
@@ -239,7 +229,8 @@ impl Writer {
                 if let Some(fault) = fault {
                     self.shared.counters.damaged.add(1);
                     let (segment, offset) = (place.segment, place.offset);
-                    tracing::warn!(segment, offset, %fault, "a damaged record is dropped");
+                    let key = self.shared.segments.key(place).unwrap_or_else(|_| "(not readable)".to_owned());
+                    tracing::warn!(key, segment, offset, %fault, "a damaged record is dropped");
                 }
                 self.kill(nominee.id);
                 self.shared.counters.removed.add(1);
