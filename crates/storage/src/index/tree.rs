@@ -106,13 +106,6 @@ impl Index for Tree {
         })
     }
 
-    fn clear(&self) -> io::Result<()> {
-        caught(|| {
-            self.0.clear()?;
-            self.0.insert(SCHEMA_KEY, SCHEMA).map(drop)
-        })
-    }
-
     fn flush(&self) -> io::Result<()> {
         caught(|| self.0.flush().map(drop))
     }
@@ -161,8 +154,6 @@ mod tests {
         })
         .unwrap();
         assert_eq!(seen, [(1, 2)]);
-        tree.clear().unwrap();
-        assert_eq!(tree.watermark().unwrap(), None);
     }
 
     #[test]

@@ -4,9 +4,12 @@
 //! the two alternate: entries leave until an eighth of the segments is dead, then the emptiest segment goes.
 //! Both work in small steps, and one segment's size is kept free so that copying never breaks the limit.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+use tokio::sync::oneshot;
 
 use super::Writer;
 use crate::blob::BLOCK;
@@ -24,11 +27,24 @@ const SMALL_SEGMENTS: usize = 8;
 pub(super) struct Compaction {
     id: u32,
     scan: Scan,
+    /// Whoever waits for the end of it.
+    _done: Option<Arc<oneshot::Sender<()>>>,
 }
 
 impl Compaction {
     pub(super) const fn id(&self) -> u32 {
         self.id
+    }
+}
+
+/// Segments that a repair wants copied, and who waits for each lot of them.
+#[derive(Default)]
+pub(super) struct Rewrites(VecDeque<(u32, Arc<oneshot::Sender<()>>)>);
+
+impl Rewrites {
+    pub(super) fn extend(&mut self, segments: Vec<u32>, done: oneshot::Sender<()>) {
+        let done = Arc::new(done);
+        self.0.extend(segments.into_iter().map(|id| (id, done.clone())));
     }
 }
 
@@ -59,8 +75,11 @@ impl Writer {
     pub(super) fn has_work(&self) -> bool {
         !self.stuck
             && self.is_ready()
-            && (self.compaction.is_some() || self.is_over_target() || (self.is_littered() && !self.is_held()))
-            && self.can_reclaim()
+            && (self.has_rewrites()
+                || (self.compaction.is_some()
+                    || self.is_over_target()
+                    || (self.is_littered() && !self.is_held()))
+                    && self.can_reclaim())
     }
 
     /// One small step ahead of need.
@@ -70,11 +89,24 @@ impl Writer {
         }
         if self.compaction.is_some() {
             self.compact_step();
+        } else if self.has_rewrites() {
+            self.start_rewrite();
         } else if self.is_littered() && !self.is_held() {
             self.start_compaction();
         } else {
             self.stuck = !self.reclaim();
         }
+    }
+
+    fn has_rewrites(&self) -> bool {
+        !self.rewrites.0.is_empty() && !self.is_held()
+    }
+
+    /// Begins to copy the next segment that a repair wants copied.
+    fn start_rewrite(&mut self) {
+        let Some((id, done)) = self.rewrites.0.pop_front() else { return };
+        self.active.take_if(|active| active.id == id);
+        self.compact(id, Some(done));
     }
 
     /// Ends a compaction that is under way, so that no segment leaves while they are walked over.
@@ -175,6 +207,11 @@ impl Writer {
                 .take_if(|active| self.segments.get(&active.id).is_some_and(|segment| segment.dead() > 0));
             return active.is_some();
         };
+        self.compact(id, None)
+    }
+
+    /// Begins to copy a segment. False when there is no such one.
+    fn compact(&mut self, id: u32, done: Option<Arc<oneshot::Sender<()>>>) -> bool {
         let Some(segment) = self.segments.get(&id).copied() else { return false };
         if segment.live == 0 {
             self.drop_segment(id);
@@ -182,8 +219,8 @@ impl Writer {
         }
         match self.shared.segments.open(id) {
             Ok(file) => {
-                self.compaction =
-                    Some(Compaction { id, scan: Scan::new(id, file, FIRST_RECORD, segment.size) });
+                let scan = Scan::new(id, file, FIRST_RECORD, segment.size);
+                self.compaction = Some(Compaction { id, scan, _done: done });
             }
             Err(error) => {
                 self.shared.counters.read_errors.add(1);
