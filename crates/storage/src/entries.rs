@@ -61,14 +61,14 @@ pub struct Entries {
 #[derive(Debug)]
 enum Way {
     Keys { keys: std::vec::IntoIter<CacheKey>, found: std::vec::IntoIter<Walked> },
-    All(Walk),
+    All(Box<Walk>),
 }
 
 impl Entries {
     pub(crate) fn new(shared: &Arc<Shared>, filter: Filter) -> Result<Self, Error> {
         let way = match filter.keys.clone() {
             Some(keys) => Way::Keys { keys: keys.into_iter(), found: Vec::new().into_iter() },
-            None => Way::All(Walk::new(shared, filter.clone())?),
+            None => Way::All(Box::new(Walk::new(shared, filter.clone())?)),
         };
         Ok(Self { shared: shared.clone(), filter, way })
     }

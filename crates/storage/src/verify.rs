@@ -249,7 +249,7 @@ impl Check<'_> {
 
     /// A record that should be there.
     fn absent(&mut self, nominee: Nominee) -> Result<(), Error> {
-        let _hold = self.hold()?;
+        let hold = self.hold()?;
         let Nominee { id, fingerprint, .. } = nominee;
         let Some(Nominee { place, .. }) = self.shared.directory.get(id) else { return Ok(()) };
         if record_at(self.shared, &Filter::default(), place).is_some() {
@@ -259,6 +259,8 @@ impl Check<'_> {
         self.report.lost_records += 1;
         // Nothing is known of it but its place.
         let dropped = self.drop_response(Doomed { id, fingerprint, place, sequence: u64::MAX })?;
+        // Whoever is told may take long.
+        drop(hold);
         self.fault(Fault {
             kind: FaultKind::LostRecord,
             key: None,
@@ -375,7 +377,10 @@ impl Check<'_> {
             }
         }
         send(Command::Reindex(batch))?;
-        send(Command::IndexComplete)?;
+        // With strays it stays incomplete, so that the next start reads the segments and finds them.
+        if self.report.unindexed == 0 {
+            send(Command::IndexComplete)?;
+        }
         blocking_barrier(self.sender)
     }
 }
