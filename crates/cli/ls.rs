@@ -178,6 +178,15 @@ mod tests {
     }
 
     #[test]
+    fn every_key_of_the_json_is_documented() {
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/tools.md")).unwrap();
+        let line = serde_json::to_value(listed("http://www.example/")).unwrap();
+        for key in line.as_object().unwrap().keys() {
+            assert!(page.contains(&format!("| `{key}` | ")), "{key} is not in docs/tools.md");
+        }
+    }
+
+    #[test]
     fn the_totals_are_told_in_words() {
         let told = |responses, bytes| Totals { responses, bytes }.told();
         assert_eq!(told(0, 0), "nothing is stored that matches");

@@ -156,7 +156,9 @@ fn a_reader_that_leaves_a_list_is_no_failure() {
             .unwrap();
         drop(child.stdout.take());
         assert_eq!(child.wait().unwrap().code(), Some(0));
-        running.map(stop);
+        if let Some(proxy) = running {
+            stop(proxy);
+        }
     }
 }
 
@@ -247,7 +249,9 @@ fn a_lost_or_ruined_index_is_rebuilt_without_losing_a_response() {
             assert_eq!(listed(directory, &[]).len(), 5, "running {running}, ruin {ruin}");
             let (code, out, _) = ask(directory, &["verify", "--repair"]);
             assert!(code == Some(0) && out.ends_with("the index was made anew\n"), "{out}");
-            proxy.take().map(stop);
+            if let Some(proxy) = proxy {
+                stop(proxy);
+            }
             let proxy = Larder::serve(directory, &[]);
             let hit = proxy.connect().get(&origin.url("/b/300000"), &[]);
             assert!(hit.is_hit() && hit.body == bytes(300_000, 300_000));
