@@ -92,9 +92,11 @@ fn row(listed: &Listed) -> String {
             format!("stale {}", rough_time(age_ms.saturating_sub(*lifetime_ms)))
         }
     };
-    let lies_in = match listed.digest.get(..8).filter(|_| listed.blob) {
-        Some(digest) => format!("blob {digest}"),
-        None => format!("{:08x}.seg", listed.segment),
+    let digest = listed.digest.get(..8).unwrap_or_default();
+    let lies_in = match listed {
+        Listed { blob: true, .. } => format!("blob {digest}"),
+        Listed { partial: true, .. } => format!("part {digest}"),
+        Listed { segment, .. } => format!("{segment:08x}.seg"),
     };
     let mut row = format!(
         "{:>6}  {:>8}  {:>7}  {freshness:<13}  {lies_in:<13}  {}",
@@ -168,6 +170,7 @@ mod tests {
                 no_cache: true,
                 part: Some("bytes 0-99/1000".to_owned()),
                 status: 206,
+                partial: true,
                 origin: Some("http://127.0.0.1:8080".to_owned()),
                 ..listed("https://www.example:8443/x?y")
             },

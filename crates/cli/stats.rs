@@ -131,14 +131,15 @@ fn table(figures: &Figures) -> String {
 }
 
 fn store_rows(store: &StoreFigures) -> Vec<Row> {
-    let of = |used, limit| format!("{} of {}", rough_size(used), rough_size(limit));
+    let of =
+        |used, limit, eviction: &str| format!("{} of {} ({eviction})", rough_size(used), rough_size(limit));
     let mut rows = vec![
         Row::new("stored responses", store.objects),
-        Row::new("disk", of(store.disk_bytes, store.disk_limit_bytes)),
+        Row::new("disk", of(store.disk_bytes, store.disk_limit_bytes, &store.eviction)),
     ];
     rows.extend(disk_rows(store));
     rows.extend([
-        Row::new("memory", of(store.memory_bytes, store.memory_limit_bytes)),
+        Row::new("memory", of(store.memory_bytes, store.memory_limit_bytes, &store.memory_eviction)),
         Row::new("  URLs in memory", store.memory_objects),
         Row::new("  directory of the disk", rough_size(store.directory_bytes)),
         Row::new("hits from memory", store.memory_hits),
@@ -236,7 +237,8 @@ mod tests {
             "client_connections": {"open": 12, "total": 340}, "origin_connections": {"open": 3, "total": 55},
             "tunnels": {"open": 1, "total": 10}, "fills": {"open": 2, "total": 2990}, "client_aborts": 4,
             "store": {"objects": 2950, "disk_bytes": 734003200, "disk_limit_bytes": 10737418240,
-            "memory_bytes": 104857600, "memory_limit_bytes": 268435456, "memory_hits": 3000, "disk_hits": 6000,
+            "memory_bytes": 104857600, "memory_limit_bytes": 268435456, "memory_eviction": "gdsf", "eviction": "s3-fifo",
+            "memory_hits": 3000, "disk_hits": 6000,
             "segment_bytes": 209715200, "dead_bytes": 10485760, "blob_bytes": 513802240, "temp_bytes": 1048576,
             "index_bytes": 9437184, "memory_objects": 1200, "directory_bytes": 604588, "misses": 2990, "stored": 2990,
             "relayed": 3, "evicted": 0, "removed": 40, "compacted": 2, "damaged": 1, "index": "ready"}}"#;

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use larder_policy::{Fields, Scheme, TargetUri};
 use larder_server::config::{AccessLogFormat, AccessLogTarget, Destination, Parent};
 use larder_server::control::Sort;
+use larder_storage::eviction::Algorithm;
 
 /// The names of the access log's formats, as flags and the file spell them.
 pub(crate) const LOG_FORMATS: [&str; 4] = ["squid", "common", "combined", "json"];
@@ -183,6 +184,14 @@ pub(crate) fn sort(text: &str) -> Result<Sort, String> {
         "age" => Ok(Sort::Age),
         _ => Err(one_of(text, &SORTS)),
     }
+}
+
+/// How a tier chooses what leaves.
+pub(crate) fn eviction(text: &str) -> Result<Algorithm, String> {
+    Algorithm::from_name(text).ok_or_else(|| {
+        let known = Algorithm::ALL.map(Algorithm::name);
+        format!("`{text}` is not a way to evict; {}", one_of(text, &known))
+    })
 }
 
 /// The name of a format, as it is written.

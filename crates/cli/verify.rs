@@ -104,9 +104,10 @@ impl Shown {
 
 fn told_fault(fault: &VerifyFault) -> String {
     let VerifyFault { segment, offset, bytes, .. } = fault;
-    let place = match &fault.blob {
-        Some(digest) => format!("blob {digest}"),
-        None => format!("segment {segment:08x} at {offset}"),
+    let place = match (&fault.blob, &fault.partial) {
+        (Some(digest), _) => format!("blob {digest}"),
+        (None, Some(name)) => format!("partial {name}"),
+        (None, None) => format!("segment {segment:08x} at {offset}"),
     };
     let url = fault.url.as_deref().map(escaped);
     let url = url.as_deref().unwrap_or("a response");
@@ -211,15 +212,15 @@ mod tests {
     fn a_finding_names_the_response_and_the_place() {
         let fault = |json: &str| told_fault(&serde_json::from_str(json).unwrap());
         let body = r#"{"kind": "damaged-body", "url": "http://a.example/\u001b", "segment": 10, "offset": 16, "bytes": 2048,
-            "blob": null, "dropped": true}"#;
+            "blob": null, "partial": null, "dropped": true}"#;
         assert_eq!(
             fault(body),
             "http://a.example/\\x1b: the body is not what it was (2.0 KiB, segment 0000000a at 16); dropped\n"
         );
         let blob = r#"{"kind": "missing-body", "url": "http://a.example/", "segment": 1, "offset": 16, "bytes": 1,
-            "blob": "abcd", "dropped": false}"#;
+            "blob": "abcd", "partial": null, "dropped": false}"#;
         assert_eq!(fault(blob), "http://a.example/: the body is gone (1 B, blob abcd)\n");
-        let later = r#"{"kind": "of-tomorrow", "url": null, "segment": 1, "offset": 16, "bytes": 1, "blob": null, "dropped": false}"#;
+        let later = r#"{"kind": "of-tomorrow", "url": null, "segment": 1, "offset": 16, "bytes": 1, "blob": null, "partial": null, "dropped": false}"#;
         assert_eq!(fault(later), "segment 00000001 at 16: something else is wrong\n");
     }
 }

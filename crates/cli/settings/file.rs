@@ -149,6 +149,9 @@ fn cache(table: Section<'_>, draft: &mut Draft) {
         .text("disk", "a size", "20GiB", |text| text.parse::<DiskSize>().map_err(|error| error.to_string()));
     draft.shared.memory = table.size("memory", 0..=PIB);
     draft.memory_object_max = table.size("memory_object_max", 0..=256 * KIB);
+    let eviction = |key| table.text(key, "a way to evict", "lru", values::eviction).map(|given| given.value);
+    draft.memory_eviction = eviction("memory_eviction");
+    draft.eviction = eviction("eviction");
     draft.segment_max = table.size("segment_max", KIB..=256 * KIB);
     draft.largest_object = table.size("largest_object", KIB..=PIB);
     draft.unfinished_max = table.size("unfinished_max", 0..=PIB);
@@ -223,6 +226,7 @@ fn limits(table: Section<'_>, draft: &mut Draft) {
         tunnel_idle_timeout,
         drain_timeout,
         finish_bytes,
+        partial_bytes,
     } = &mut draft.limits;
     let count = |slot: &mut usize, key, bounds: RangeInclusive<u64>| {
         let given = table.integer(key, bounds)?;
@@ -263,6 +267,7 @@ fn limits(table: Section<'_>, draft: &mut Draft) {
     wait(tunnel_idle_timeout, "tunnel_idle_timeout", 1);
     wait(drain_timeout, "drain_timeout", 0);
     size(finish_bytes, "finish_bytes", 0..=PIB);
+    size(partial_bytes, "partial_bytes", 0..=PIB);
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use ipnet::IpNet;
 use larder_policy::{PolicySettings, TargetUri};
 use larder_server::config::{AccessLogFormat, AccessLogTarget, Config, Destination, Limits, Parent};
 use larder_storage::Options;
+use larder_storage::eviction::Algorithm;
 
 use crate::units::{ByteSize, DiskSize};
 
@@ -128,6 +129,8 @@ pub(crate) struct Draft {
     pub(crate) listeners: Vec<ListenerDraft>,
     pub(crate) name: Option<String>,
     pub(crate) memory_object_max: Option<Given<ByteSize>>,
+    pub(crate) memory_eviction: Option<Algorithm>,
+    pub(crate) eviction: Option<Algorithm>,
     pub(crate) segment_max: Option<Given<ByteSize>>,
     pub(crate) largest_object: Option<Given<ByteSize>>,
     pub(crate) unfinished_max: Option<Given<ByteSize>>,

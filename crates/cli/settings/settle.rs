@@ -152,6 +152,8 @@ pub(super) fn store(draft: &Draft, machine: &Machine, report: &mut Report) -> Op
     options.disk_limit = disk;
     options.memory_limit = memory.bytes();
     options.memory_object_max = bytes(&draft.memory_object_max).unwrap_or(options.memory_object_max);
+    options.memory_eviction = draft.memory_eviction.unwrap_or(options.memory_eviction);
+    options.eviction = draft.eviction.unwrap_or(options.eviction);
     options.segment_max = bytes(&draft.segment_max).unwrap_or(options.segment_max);
     options.largest_object = bytes(&draft.largest_object);
     options.temp_limit = bytes(&draft.unfinished_max);

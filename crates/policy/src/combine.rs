@@ -10,64 +10,44 @@ use http::StatusCode;
 use crate::fields::{Fields, remove_hop_by_hop};
 use crate::freshness::Freshness;
 use crate::packages::Rule;
-use crate::parts::Part;
+use crate::parts::{Missing, Part};
 use crate::request::MethodClass;
+use crate::runs::Runs;
 use crate::settings::PolicySettings;
 use crate::storability::{Exchange, NotStored, permitted, shareable};
-use crate::stored::{Ingredients, StoredResponse};
+use crate::stored::{Ingredients, StoredResponse, describe_held};
 use crate::time::{HttpDate, parse_http_date};
 use crate::validation::merge;
 use crate::validator::EntityTag;
 use crate::vary::Nominated;
 
-/// Where some bytes of a combination come from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PieceSource {
-    /// The body of the stored part.
-    Stored,
-    /// The body of the received 206.
-    Received,
-}
-
-/// A run of bytes from one source.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Piece {
-    /// Which body.
-    pub source: PieceSource,
-    /// Which bytes of that body.
-    pub bytes: Range<u64>,
-}
-
 /// What a stored part and a received one are together.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Combination {
-    /// Its head and facts: a 200 with Content-Length and without Content-Range when the representation is
-    /// complete, else a 206 with the greater Content-Range.
+    /// Its head and facts, once all of `range` is here: a 200 with Content-Length and without Content-Range when that
+    /// makes the representation complete, else a 206.
     pub response: StoredResponse,
-    /// Where its body comes from, in order, without gaps: one to three pieces.
-    pub pieces: Vec<Piece>,
-    /// Whether it may take the place of the stored part. If not, it answers the request at hand alone.
+    /// What the two, and the answers for further gaps, are to yield: what the client wants, or else what was received.
+    pub range: Range<u64>,
+    /// How long the representation is, if either side says so.
+    pub complete_length: Option<u64>,
+    /// What the body of the received 206 is.
+    pub received: Part,
+    /// Whether it may take the place of the stored part. If not, the two may not even be put together.
     pub keep: Result<(), NotStored>,
 }
 
-impl Combination {
-    /// The length of its body in bytes.
-    pub fn length(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.bytes.end - piece.bytes.start).sum()
-    }
-}
-
-/// Puts the stored part, whose body is `old_length` bytes long, and the 206 of an exchange together.
+/// Puts a stored part that holds `runs` and the 206 of an exchange together. `missing` is what the exchange was about; without
+/// it the client's own request was forwarded.
 ///
 /// `None` when that would not be sound: another status or method, not one readable Content-Range, no strong
-/// validator that both share, another variant, complete lengths that differ, ranges that neither touch nor
-/// overlap, a body that is not as long as announced. The 206 then stands for itself.
-///
-/// The result counts on the whole of the received part: if its body ends early, there is no combination.
+/// validator that both share, another variant, complete lengths that differ, a body that is not as long as announced, or one that
+/// does not begin where something is missing. The 206 then stands for itself.
 pub fn combine(
     settings: &PolicySettings,
     old: &StoredResponse,
-    old_length: u64,
+    runs: &Runs,
+    missing: Option<&Missing>,
     exchange: &Exchange<'_>,
     rule: Option<&Rule>,
 ) -> Option<Combination> {
@@ -82,14 +62,38 @@ pub fn combine(
     let stored = old.facts().part?;
     let received = Part::of_response(exchange.response)?;
     let announced = exchange.response.first("content-length");
-    if old_length != stored.len()
-        || announced.is_some_and(|length| length != received.len().to_string().as_bytes())
-    {
+    if announced.is_some_and(|length| length != received.len().to_string().as_bytes()) {
         return None;
     }
-    let (union, pieces) = join(stored, received)?;
-    let (response, keep) = assemble(settings, old, exchange, rule, union)?;
-    Some(Combination { response, pieces, keep })
+    let complete_length = match (stored.complete_length(), received.complete_length()) {
+        (Some(one), Some(two)) if one != two => return None,
+        (one, two) => one.or(two),
+    };
+    // What was stored of a representation of unknown length may not reach past the end that is known now.
+    if complete_length.is_some_and(|complete| runs.hull().is_some_and(|hull| hull.end > complete)) {
+        return None;
+    }
+    let range = match missing {
+        Some(missing) => {
+            let first = missing.gaps().first()?;
+            if !(received.first()..=received.last()).contains(&first.start) {
+                return None;
+            }
+            missing.wanted(complete_length)?
+        }
+        None => received.first()..received.last() + 1,
+    };
+    let mut union = runs.clone();
+    union.insert(range.clone());
+    let (response, keep) = assemble(settings, old, exchange, rule, &union, complete_length)?;
+    // One part belongs to one variant.
+    (response.nominated() == old.nominated()).then_some(Combination {
+        response,
+        range,
+        complete_length,
+        received,
+        keep,
+    })
 }
 
 /// RFC 9110, 15.3.7.3 with 8.8.3.2 and 8.8.2.2: equal strong tags or, where neither side has a tag, the same
@@ -111,46 +115,15 @@ fn shares_strong_validator(old: &StoredResponse, exchange: &Exchange<'_>) -> boo
     }
 }
 
-/// The union of two parts that touch or overlap, and its pieces. Bytes that both have are taken from the
-/// stored one, unless the received one has all.
-fn join(stored: Part, received: Part) -> Option<(Part, Vec<Piece>)> {
-    let complete_length = match (stored.complete_length(), received.complete_length()) {
-        (Some(one), Some(two)) if one != two => return None,
-        (one, two) => one.or(two),
-    };
-    let (stored_end, received_end) = (stored.last() + 1, received.last() + 1);
-    if stored.first() > received_end || received.first() > stored_end {
-        return None;
-    }
-    let union =
-        Part::new(stored.first().min(received.first()), stored.last().max(received.last()), complete_length)?;
-    let from_received = |from: u64, to: u64| Piece {
-        source: PieceSource::Received,
-        bytes: from - received.first()..to - received.first(),
-    };
-    let mut pieces = Vec::new();
-    if received.first() <= stored.first() && stored_end <= received_end {
-        pieces.push(from_received(received.first(), received_end));
-        return Some((union, pieces));
-    }
-    if received.first() < stored.first() {
-        pieces.push(from_received(received.first(), stored.first()));
-    }
-    pieces.push(Piece { source: PieceSource::Stored, bytes: 0..stored.len() });
-    if stored_end < received_end {
-        pieces.push(from_received(stored_end, received_end));
-    }
-    Some((union, pieces))
-}
-
 /// The head: the stored fields, replaced by what the new response carries (RFC 9111, 3.2 and 3.4), with the
-/// range and length of the union.
+/// range or length of the union.
 fn assemble(
     settings: &PolicySettings,
     old: &StoredResponse,
     exchange: &Exchange<'_>,
     rule: Option<&Rule>,
-    union: Part,
+    union: &Runs,
+    complete_length: Option<u64>,
 ) -> Option<(StoredResponse, Result<(), NotStored>)> {
     let mut update = exchange.response.clone();
     remove_hop_by_hop(&mut update);
@@ -162,16 +135,7 @@ fn assemble(
         update.set("Date", HttpDate(exchange.response_time).to_string().as_bytes()).ok()?;
     }
     let mut fields: Fields = merge(old.fields(), &update);
-    let (status, part) = if union.is_whole() {
-        fields.remove("content-range");
-        (StatusCode::OK, None)
-    } else {
-        let complete = union.complete_length().map_or_else(|| "*".to_owned(), |length| length.to_string());
-        let range = format!("bytes {}-{}/{complete}", union.first(), union.last());
-        fields.set("Content-Range", range.as_bytes()).ok()?;
-        (StatusCode::PARTIAL_CONTENT, Some(union))
-    };
-    fields.set("Content-Length", union.len().to_string().as_bytes()).ok()?;
+    let (status, part) = describe_held(&mut fields, union, complete_length)?;
 
     let freshness = Freshness::of(settings, status, &fields, exchange.response_time);
     let applied = settings.overrides.for_response(exchange.target, &fields);

@@ -27,6 +27,7 @@ mod precondition;
 mod range;
 mod request;
 mod reuse;
+mod runs;
 mod settings;
 mod storability;
 mod stored;
@@ -41,7 +42,7 @@ mod vary;
 pub use age::CurrentAge;
 pub use cache_control::{Directive, RequestDirectives, ResponseDirectives, Restriction};
 pub use cause::Cause;
-pub use combine::{Combination, Piece, PieceSource, combine};
+pub use combine::{Combination, combine};
 pub use explain::{
     Advice, AgeValue, DirectiveExplanation, Explanation, FieldExplanation, FreshnessExplanation, Step,
     StepValue, StorabilityExplanation, VariantExplanation, VariantMatch, explain, explain_storability,
@@ -55,11 +56,14 @@ pub use overrides::{
     Action, ContentTypePattern, Danger, HostPattern, IgnoreQuery, InvalidOverride, Override, OverrideWarning,
     Overrides, ParameterPattern, PathPattern,
 };
-pub use parts::{Part, PartPlan, RangeRequest, displaces, missing_for, part_plan};
+pub use parts::{Held, Missing, Part, PartPlan, displaces, missing_for, part_plan};
 pub use precondition::{Precondition, not_modified_fields, precondition};
 pub use range::{RangePlan, range_plan};
 pub use request::{MethodClass, RequestFacts};
-pub use reuse::{Decision, ForwardReason, OriginFailure, Selected, StaleReason, reuse, stale_on_error};
+pub use reuse::{
+    Candidate, Decision, ForwardReason, OriginFailure, Selected, StaleReason, reuse, stale_on_error,
+};
+pub use runs::{MOST_GAPS, RUN_WORTH_KEEPING, Runs};
 pub use settings::PolicySettings;
 pub use storability::{Exchange, NotStored, storability};
 pub use stored::{StoredParts, StoredResponse};

@@ -1,15 +1,18 @@
 //! Parts: stored 206 responses, what they answer, and what is missing of them (RFC 9110, 14.4 and 15.3.7;
 //! RFC 9111, 3.3 and 3.4).
 //!
-//! A part answers only requests for bytes that it holds. Positions are absolute, counted from the part's
-//! first byte. Where the part reaches the end of the representation, the end of the received body counts as
-//! that end, even if the origin announced more bytes than it sent.
+//! A part answers only requests for bytes that it holds. With a strong validator it can grow: it holds runs of the
+//! representation, and [`Part`] names the stretch from the first to the last of them. Without one it is what one 206 brought:
+//! where that reaches the end of the representation, the end of the received body counts as that end, even if the origin
+//! announced more bytes than it sent.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::fields::Fields;
 use crate::range::{Spec, single_range};
 use crate::request::{MethodClass, RequestFacts};
+use crate::runs::Runs;
 use crate::stored::StoredResponse;
 use crate::validation::CLIENT_CONDITIONS;
 
@@ -108,6 +111,15 @@ fn number(digits: &[u8]) -> Option<u64> {
     })
 }
 
+/// Which bytes of its representation a stored part holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Held {
+    /// Those of its body, which is so many bytes long and begins with the part's first byte.
+    Body(u64),
+    /// These runs. Its body is read by their positions.
+    Runs(Arc<Runs>),
+}
+
 /// What a stored part does for a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PartPlan {
@@ -127,31 +139,19 @@ pub enum PartPlan {
     },
 }
 
-/// Decides which bytes of a stored part, whose body is `body_length` bytes long, answer a request.
+/// Decides which bytes of a stored part answer a request.
 ///
 /// Only for a GET with one satisfiable range and, if there is an If-Range, one that the part meets; anything
 /// else is [`PartPlan::Missing`], as is every request to a stored response that is no part.
-pub fn part_plan(
-    facts: &RequestFacts,
-    request: &Fields,
-    stored: &StoredResponse,
-    body_length: u64,
-) -> PartPlan {
+pub fn part_plan(facts: &RequestFacts, request: &Fields, stored: &StoredResponse, held: &Held) -> PartPlan {
     match (stored.facts().part, single_range(facts, request, stored)) {
-        (Some(part), Some(spec)) => part.plan(spec, body_length),
+        (Some(part), Some(spec)) => part.plan(spec, held),
         _ => PartPlan::Missing,
     }
 }
 
-/// Whether a stored part answers a request, if its body is as long as announced.
-pub(crate) fn serves(facts: &RequestFacts, request: &Fields, stored: &StoredResponse, part: Part) -> bool {
-    !matches!(part_plan(facts, request, stored, part.len()), PartPlan::Missing)
-}
-
 impl Part {
-    fn plan(self, spec: Spec, body_length: u64) -> PartPlan {
-        let end = self.first + body_length.min(self.len());
-        let ends_there = self.reaches_the_end();
+    fn plan(self, spec: Spec, held: &Held) -> PartPlan {
         let out_of_range = match spec {
             Spec::From(first, _) => self.complete_length.filter(|complete| first >= *complete),
             Spec::Suffix(0) => self.complete_length,
@@ -160,55 +160,87 @@ impl Part {
         if let Some(complete_length) = out_of_range {
             return PartPlan::Unsatisfiable { complete_length };
         }
-        let wanted = match spec {
-            Spec::From(first, Some(last)) if last < end => Some(first..last + 1),
-            // Past the end of the representation there is nothing more to ask for.
-            Spec::From(first, _) if ends_there => Some(first..end),
-            Spec::Suffix(length) if ends_there => Some(end.saturating_sub(length)..end),
-            Spec::From(..) | Spec::Suffix(_) => None,
+        let (end, offset) = match held {
+            // Where the part reaches the end of the representation, the end of the body is that end.
+            Held::Body(length) if self.reaches_the_end() => {
+                (Some(self.first + (*length).min(self.len())), self.first)
+            }
+            Held::Body(_) => (self.complete_length, self.first),
+            Held::Runs(_) => (self.complete_length, 0),
         };
-        let content_range = wanted
-            .filter(|wanted| wanted.start >= self.first && wanted.start < wanted.end)
-            .and_then(|wanted| Self::new(wanted.start, wanted.end - 1, self.complete_length));
+        let wanted = spec.within(end).filter(|wanted| !wanted.is_empty() && self.holds(held, wanted));
+        let content_range =
+            wanted.and_then(|wanted| Self::new(wanted.start, wanted.end - 1, self.complete_length));
         match content_range {
             Some(content_range) => PartPlan::Serve {
-                body: content_range.first - self.first..content_range.last + 1 - self.first,
+                body: content_range.first - offset..content_range.last + 1 - offset,
                 content_range,
             },
             None => PartPlan::Missing,
         }
     }
+
+    fn holds(self, held: &Held, wanted: &Range<u64>) -> bool {
+        match held {
+            Held::Body(length) => {
+                wanted.start >= self.first && wanted.end <= self.first + (*length).min(self.len())
+            }
+            Held::Runs(runs) => runs.covers(wanted),
+        }
+    }
 }
 
-/// What to ask an origin for, so that a stored part and its answer together are what a client wants.
+/// Where a range that reaches the end of the representation ends, whether its length is known or not.
+const OPEN: u64 = u64::MAX;
+
+/// What to ask an origin for, so that a stored part and its answers together are what a client wants.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RangeRequest {
-    /// The value of Range.
-    pub range: String,
+pub struct Missing {
+    /// What the client wants.
+    wanted: Range<u64>,
+    /// What of it is to be fetched, in order and at least one gap.
+    gaps: Vec<Range<u64>>,
     /// The value of If-Range: the strong validator of the stored part (RFC 9110, 13.1.5). Without one a 206
     /// cannot be combined with the part, and only a 200 is of use.
-    pub if_range: Option<Vec<u8>>,
+    if_range: Option<Vec<u8>>,
 }
 
-impl RangeRequest {
-    /// Turns a client's request into the one for what is missing: its own conditions and Range go, these
-    /// come.
-    pub fn apply(&self, request: &mut Fields) {
+impl Missing {
+    /// What is to be fetched, in order. An end of `u64::MAX` is that of the representation.
+    pub fn gaps(&self) -> &[Range<u64>] {
+        &self.gaps
+    }
+
+    /// Turns a client's request into the one for a gap, or the rest of one: its own conditions and Range go, these come.
+    pub fn ask(&self, gap: &Range<u64>, request: &mut Fields) {
         request.retain(|name, _| !CLIENT_CONDITIONS.iter().any(|known| name.eq_ignore_ascii_case(known)));
-        let _ = request.push("Range", self.range.as_bytes());
+        let range = match gap.end {
+            OPEN => format!("bytes={}-", gap.start),
+            end => format!("bytes={}-{}", gap.start, end.saturating_sub(1)),
+        };
+        let _ = request.push("Range", range.as_bytes());
         if let Some(value) = &self.if_range {
             // The value was part of a field section already, and so is valid.
             let _ = request.push("If-Range", value);
         }
     }
+
+    /// What the client wants of a representation of so many bytes; `None` if that cannot be said.
+    pub(crate) fn wanted(&self, complete_length: Option<u64>) -> Option<Range<u64>> {
+        let end = match (self.wanted.end, complete_length) {
+            (OPEN, None) => return None,
+            (end, complete_length) => end.min(complete_length.unwrap_or(end)),
+        };
+        (self.wanted.start < end).then_some(self.wanted.start..end)
+    }
 }
 
-/// What is missing of a stored part, whose body is `body_length` bytes long, to answer a GET, if that is one
-/// range that touches the part.
+/// What is missing of a stored part to answer a GET, if that is for one range or for all, and the part has some bytes of it that
+/// are worth keeping.
 ///
-/// The request goes out as [`RangeRequest::apply`] makes it. Then:
+/// For each gap a request goes out as [`Missing::ask`] makes it. Then, for the first one:
 ///
-/// - a 206 that [`combine`](crate::combine) accepts: answer from the combination, and store it;
+/// - a 206 that [`combine`](crate::combine) accepts: answer from both, and go on with the next gap;
 /// - a 206 that it does not accept: drop it and fetch again in full, with the client's own request;
 /// - a 416: the same;
 /// - a 200: relay it and store it whole, as if nothing had been stored;
@@ -220,54 +252,44 @@ pub fn missing_for(
     facts: &RequestFacts,
     request: &Fields,
     stored: &StoredResponse,
-    body_length: u64,
-) -> Option<RangeRequest> {
+    held: &Held,
+) -> Option<Missing> {
     let part = stored.facts().part?;
     let conditional = facts.has_if_none_match || facts.has_if_modified_since || facts.has_origin_condition;
-    if facts.method != MethodClass::Get
-        || facts.has_body
-        || facts.directives.no_store
-        || conditional
-        || body_length != part.len()
-    {
+    if facts.method != MethodClass::Get || facts.has_body || facts.directives.no_store || conditional {
         return None;
     }
-    let wanted = match single_range(facts, request, stored) {
-        Some(Spec::From(first, last)) => (first, last),
-        Some(Spec::Suffix(0)) => return None,
-        Some(Spec::Suffix(length)) => (part.complete_length?.saturating_sub(length), None),
+    let runs = match held {
+        Held::Body(length) if *length == part.len() => Arc::new(Runs::of(part.first..part.last + 1)),
+        Held::Body(_) => return None,
+        Held::Runs(runs) => Arc::clone(runs),
+    };
+    let spec = match single_range(facts, request, stored) {
+        Some(spec) => spec,
         // A Range that is there but counts for nothing leaves it to the origin what to answer.
         None if facts.has_range => return None,
-        None => (0, None),
+        None => Spec::From(0, None),
     };
-    let end = part.last + 1;
-    let range = match wanted {
-        (first, Some(last)) if first > last => return None,
-        // The tail is missing.
-        (first, Some(last)) if first >= part.first && first <= end && last >= end => {
-            let within = part.complete_length.is_none_or(|complete| end < complete);
-            within.then(|| format!("bytes={end}-{last}"))?
+    let open = |end| if Some(end) == part.complete_length { OPEN } else { end };
+    let (wanted, gaps) = match spec.within(part.complete_length) {
+        Some(wanted) if wanted.is_empty() => return None,
+        Some(wanted) => {
+            let gaps = runs.to_fetch(wanted.clone());
+            // Where nothing is saved, the answer to the client's own request says more.
+            if gaps.is_empty() || gaps == [wanted.clone()] {
+                return None;
+            }
+            (wanted.start..open(wanted.end), gaps)
         }
-        (first, None) if first >= part.first && first <= end && !part.reaches_the_end() => {
-            format!("bytes={end}-")
+        // Only the tail can be missing of what has no known end.
+        None => {
+            let Spec::From(first, None) = spec else { return None };
+            let run = runs.run_at(first).filter(|run| run.end == part.last + 1)?;
+            (first..OPEN, runs.to_fetch(run.end..OPEN))
         }
-        // The head is missing, and the part goes on to where the request ends.
-        (first, last) if first < part.first => {
-            let reaches = part.reaches_the_end() || last.is_some_and(|last| last < end);
-            // The request has to touch the part.
-            let touches = last.is_none_or(|last| last >= part.first - 1);
-            (reaches && touches).then(|| format!("bytes={first}-{}", part.first - 1))?
-        }
-        _ => return None,
     };
-    let strong_tag = stored.entity_tag().filter(|tag| tag.is_strong());
-    let if_range = match strong_tag {
-        Some(tag) => Some(tag.as_bytes()),
-        // A weak or malformed tag says that Last-Modified is not to be trusted to the byte either.
-        None if stored.entity_tag().is_some() => None,
-        None => stored.strong_last_modified().and_then(|_| stored.fields().first("last-modified")),
-    };
-    Some(RangeRequest { range, if_range: if_range.map(<[u8]>::to_vec) })
+    let gaps = gaps.into_iter().map(|gap| gap.start..open(gap.end)).collect();
+    Some(Missing { wanted, gaps, if_range: stored.strong_validator().map(<[u8]>::to_vec) })
 }
 
 /// Whether a newly stored response takes the place of one that is stored under the same key with the same

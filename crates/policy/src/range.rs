@@ -131,6 +131,18 @@ pub(crate) fn parse_position(digits: &[u8]) -> Option<u64> {
 }
 
 impl Spec {
+    /// The bytes meant, of a representation that ends at `end` if that is known. `None` if that would have to be known; empty
+    /// if there are none.
+    pub(crate) fn within(self, end: Option<u64>) -> Option<Range<u64>> {
+        match self {
+            Self::From(first, Some(last)) => {
+                Some(first..last.saturating_add(1).min(end.unwrap_or(u64::MAX - 1)))
+            }
+            Self::From(first, None) => end.map(|end| first..end),
+            Self::Suffix(length) => end.map(|end| end.saturating_sub(length)..end),
+        }
+    }
+
     /// The bytes of a body of `length` bytes: `Some(None)` when it has none of them. `None` when an empty
     /// body is asked for its end: it is satisfied, but by nothing that Content-Range could express.
     fn resolve(&self, length: u64) -> Option<Option<Range<u64>>> {

@@ -4,6 +4,7 @@
 //! carries its reason, in the words of RFC 9211 where that has one.
 
 use std::fmt;
+use std::sync::Arc;
 
 use http::StatusCode;
 
@@ -12,8 +13,9 @@ use crate::cache_control::Directive;
 use crate::cause::Cause;
 use crate::fields::Fields;
 use crate::freshness::FreshnessSource;
-use crate::parts::serves;
+use crate::parts::{Held, Part, PartPlan, part_plan};
 use crate::request::{MethodClass, RequestFacts};
+use crate::runs::Runs;
 use crate::settings::PolicySettings;
 use crate::stored::StoredResponse;
 use crate::time::{DeltaSeconds, Timestamp};
@@ -136,6 +138,29 @@ pub struct Selected {
     pub decision: Decision,
 }
 
+/// A stored response that may answer.
+#[derive(Clone, Debug)]
+pub struct Candidate<'a> {
+    /// The response.
+    pub response: &'a StoredResponse,
+    /// Which bytes are here, if it is a part that can grow.
+    pub runs: Option<Arc<Runs>>,
+}
+
+impl<'a> From<&'a StoredResponse> for Candidate<'a> {
+    fn from(response: &'a StoredResponse) -> Self {
+        Self { response, runs: None }
+    }
+}
+
+impl Candidate<'_> {
+    /// Whether a part answers a request, if its body is as long as announced.
+    fn serves(self, facts: &RequestFacts, request: &Fields, part: Part) -> bool {
+        let held = self.runs.map_or(Held::Body(part.len()), Held::Runs);
+        !matches!(part_plan(facts, request, self.response, &held), PartPlan::Missing)
+    }
+}
+
 /// Decides for a request. `candidates` are all responses stored under its key, in any order.
 ///
 /// Of those whose nominated fields match, the one with the most recent Date is selected (RFC 9111, 4); one
@@ -150,7 +175,7 @@ pub struct Selected {
 pub fn reuse<'a>(
     facts: &RequestFacts,
     request: &Fields,
-    candidates: impl IntoIterator<Item = &'a StoredResponse>,
+    candidates: impl IntoIterator<Item: Into<Candidate<'a>>>,
     now: Timestamp,
 ) -> Selected {
     reuse_and_why(facts, request, candidates, now).0
@@ -161,7 +186,7 @@ pub fn reuse<'a>(
 pub(crate) fn reuse_and_why<'a>(
     facts: &RequestFacts,
     request: &Fields,
-    candidates: impl IntoIterator<Item = &'a StoredResponse>,
+    candidates: impl IntoIterator<Item: Into<Candidate<'a>>>,
     now: Timestamp,
 ) -> (Selected, Cause) {
     let nothing = |cause| (Selected { index: None, decision: forward(facts, cause) }, cause);
@@ -170,17 +195,19 @@ pub(crate) fn reuse_and_why<'a>(
     }
     let (mut whole, mut serving, mut other) = (None, None, None);
     let mut any = false;
-    for (index, stored) in candidates.into_iter().enumerate() {
+    for (index, candidate) in candidates.into_iter().enumerate() {
         any = true;
+        let candidate: Candidate<'a> = candidate.into();
+        let stored = candidate.response;
         let Some(fit) = stored.nominated().fit(request) else { continue };
         let best = match stored.facts().part {
             None => &mut whole,
-            Some(part) if serves(facts, request, stored, part) => &mut serving,
+            Some(part) if candidate.serves(facts, request, part) => &mut serving,
             Some(_) => &mut other,
         };
-        let candidate = Candidate { rank: (fit, stored.date(), stored.response_time()), index, stored };
-        if best.as_ref().is_none_or(|best: &Candidate<'_>| candidate.rank > best.rank) {
-            *best = Some(candidate);
+        let ranked = Ranked { rank: (fit, stored.date(), stored.response_time()), index, stored };
+        if best.as_ref().is_none_or(|best: &Ranked<'_>| ranked.rank > best.rank) {
+            *best = Some(ranked);
         }
     }
     match (whole, serving, other) {
@@ -202,13 +229,13 @@ pub(crate) fn reuse_and_why<'a>(
 }
 
 /// A stored response whose nominated fields match.
-struct Candidate<'a> {
+struct Ranked<'a> {
     rank: (Fit, Timestamp, Timestamp),
     index: usize,
     stored: &'a StoredResponse,
 }
 
-impl Candidate<'_> {
+impl Ranked<'_> {
     fn selected(&self, facts: &RequestFacts, now: Timestamp) -> (Selected, Cause) {
         let (decision, cause) = decide(facts, self.stored, now);
         (Selected { index: Some(self.index), decision }, cause)

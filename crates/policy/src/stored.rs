@@ -17,6 +17,7 @@ use crate::freshness::{Freshness, FreshnessLifetime, FreshnessSource};
 use crate::overrides::{Action, Override};
 use crate::packages::RuleId;
 use crate::parts::Part;
+use crate::runs::Runs;
 use crate::time::{HttpDate, Timestamp};
 use crate::validator::EntityTag;
 use crate::vary::Nominated;
@@ -121,9 +122,63 @@ impl StoredResponse {
         self.parts.facts.last_modified.filter(|modified| modified.as_secs() < self.date().as_secs())
     }
 
+    /// The field value that proves that two parts are of one representation (RFC 9110, 15.3.7.3), if it has one.
+    pub(crate) fn strong_validator(&self) -> Option<&[u8]> {
+        match self.entity_tag() {
+            // A weak or malformed tag says that Last-Modified is not to be trusted to the byte either.
+            Some(tag) => tag.is_strong().then(|| tag.as_bytes()),
+            None => self.strong_last_modified().and_then(|_| self.parts.fields.first("last-modified")),
+        }
+    }
+
+    /// The part that it is, if others can be joined to it.
+    pub fn can_grow(&self) -> Option<Part> {
+        self.parts.facts.part.filter(|_| self.strong_validator().is_some())
+    }
+
+    /// Whether a body that broke off is worth keeping as a part: an origin can be asked for the rest.
+    pub fn can_be_resumed(&self) -> bool {
+        let refuses = || {
+            let ranges = self.parts.fields.first("accept-ranges");
+            ranges.is_some_and(|ranges| ranges.eq_ignore_ascii_case(b"none"))
+        };
+        let part = self.parts.facts.part.is_some();
+        (part || self.parts.status == StatusCode::OK && !refuses()) && self.strong_validator().is_some()
+    }
+
+    /// The same response as one that holds just these bytes of a representation of `complete_length` bytes: a 200 if they
+    /// are all, else a 206. `None` when there are none.
+    #[must_use]
+    pub fn holding(&self, runs: &Runs, complete_length: Option<u64>) -> Option<Self> {
+        let mut response = self.clone();
+        let StoredParts { status, fields, facts, .. } = &mut response.parts;
+        (*status, facts.part) = describe_held(fields, runs, complete_length)?;
+        Some(response)
+    }
+
     pub(crate) fn entity_tag(&self) -> Option<EntityTag<'_>> {
         self.parts.fields.first("etag").and_then(EntityTag::new)
     }
+}
+
+/// Makes the fields speak of the bytes that are held, and says as what (RFC 9111, 3.4). A part with holes has no one length.
+pub(crate) fn describe_held(
+    fields: &mut Fields,
+    runs: &Runs,
+    complete_length: Option<u64>,
+) -> Option<(StatusCode, Option<Part>)> {
+    let hull = runs.hull()?;
+    if let Some(complete) = complete_length.filter(|complete| runs.covers(&(0..*complete))) {
+        fields.remove("content-range");
+        fields.set("Content-Length", complete.to_string().as_bytes()).ok()?;
+        return Some((StatusCode::OK, None));
+    }
+    let part = Part::new(hull.start, hull.end - 1, complete_length)?;
+    let complete = complete_length.map_or_else(|| "*".to_owned(), |length| length.to_string());
+    let range = format!("bytes {}-{}/{complete}", part.first(), part.last());
+    fields.set("Content-Range", range.as_bytes()).ok()?;
+    fields.remove("content-length");
+    Some((StatusCode::PARTIAL_CONTENT, Some(part)))
 }
 
 /// What a stored response is made from.

@@ -6,13 +6,14 @@
     reason = "a test fails by panicking, its helpers included"
 )]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 use larder_policy::{
-    Action, AgeValue, CacheKey, Cause, Decision, DeltaSeconds, Exchange, Fields, HostPort, HttpDate,
+    Action, AgeValue, CacheKey, Cause, Decision, DeltaSeconds, Exchange, Fields, Held, HostPort, HttpDate,
     IgnoreQuery, Nominated, NotStored, OriginFailure, Override, Overrides, ParameterPattern, PartPlan,
-    PieceSource, PolicySettings, RangePlan, RequestFacts, ReuseFacts, StoredResponse, TargetUri, Timestamp,
+    PolicySettings, RangePlan, RequestFacts, ReuseFacts, Runs, StoredResponse, TargetUri, Timestamp,
     VariantMatch, combine, explain, explain_storability, freshen, invalidates, list_members, missing_for,
     not_modified_fields, packages, parse_http_date, part_plan, precondition, range_plan, remove_hop_by_hop,
     reuse, stale_on_error, storability,
@@ -235,9 +236,9 @@ proptest! {
             stale_on_error(&first.settings, &facts, response, OriginFailure::Status(second.status), now);
             precondition(&facts, &second.request, response, now);
             range_plan(&facts, &second.request, response, length);
-            missing_for(&facts, &second.request, response, length);
+            missing_for(&facts, &second.request, response, &Held::Body(length));
             if let PartPlan::Serve { body, content_range } =
-                part_plan(&facts, &second.request, response, length)
+                part_plan(&facts, &second.request, response, &Held::Body(length))
             {
                 prop_assert!(body.start < body.end && body.end <= length);
                 prop_assert_eq!(body.end - body.start, content_range.len());
@@ -444,7 +445,7 @@ proptest! {
     /// whole would have given, byte for byte.
     #[test]
     fn parts_give_the_bytes_of_the_whole(
-        body in vec(any::<u8>(), 1..40), cuts in any::<[prop::sample::Index; 4]>(), known in any::<bool>(),
+        complete in 1_usize..40, cuts in any::<[prop::sample::Index; 4]>(), known in any::<bool>(),
         wanted in prop_oneof![
             Just(String::new()),
             (0_u64..45, 0_u64..45).prop_map(|(one, two)| format!("bytes={}-{}", one.min(two), one.max(two))),
@@ -458,7 +459,6 @@ proptest! {
             request.push("Range", wanted.as_bytes()).unwrap();
         }
         let now = Timestamp::from_secs(1_748_779_200);
-        let complete = body.len();
         let [one, two, three, four] = cuts.map(|cut| cut.index(complete));
         let answer = |first: usize, last: usize| {
             let complete = if known { complete.to_string() } else { "*".to_owned() };
@@ -477,53 +477,54 @@ proptest! {
         };
         let (first, last) = (one.min(two), one.max(two));
         let stored = answer(first, last).storable().unwrap();
-        let held = &body[first..=last];
         let facts = RequestFacts::of(&Method::GET, &request);
         let full = {
             let mut case = answer(0, complete - 1);
             case.status = StatusCode::OK;
             case.storable().unwrap()
         };
-        let right = |range: std::ops::Range<u64>| &body[range.start as usize..range.end as usize];
-        let check = |stored: &StoredResponse, held: &[u8]| {
-            if let PartPlan::Serve { body: range, content_range } =
-                part_plan(&facts, &request, stored, held.len() as u64)
-            {
-                let served = &held[range.start as usize..range.end as usize];
-                prop_assert_eq!(served, right(content_range.first()..content_range.last() + 1));
-                let plan = range_plan(&facts, &request, &full, complete as u64);
+        // What is served is here, is what was asked for, and is what the whole would have given.
+        let check = |stored: &StoredResponse, held: &Held, runs: &Runs, offset: u64| {
+            if let PartPlan::Serve { body: range, content_range } = part_plan(&facts, &request, stored, held) {
                 let expected = content_range.first()..content_range.last() + 1;
+                prop_assert_eq!(range.start + offset..range.end + offset, expected.clone());
+                prop_assert!(runs.covers(&expected));
+                let plan = range_plan(&facts, &request, &full, complete as u64);
                 prop_assert_eq!(plan, RangePlan::Single(expected));
             }
             Ok(())
         };
-        check(&stored, held)?;
-        let missing = missing_for(&facts, &request, &stored, held.len() as u64);
+        let of_part = Runs::of(first as u64..last as u64 + 1);
+        let held = Held::Body((last - first) as u64 + 1);
+        check(&stored, &held, &of_part, first as u64)?;
+        let grown = Held::Runs(Arc::new(of_part.clone()));
+        check(&stored, &grown, &of_part, 0)?;
+        let missing = missing_for(&facts, &request, &stored, &held);
+        prop_assert_eq!(&missing, &missing_for(&facts, &request, &stored, &grown));
         if missing.is_some() {
-            prop_assert_eq!(part_plan(&facts, &request, &stored, held.len() as u64), PartPlan::Missing);
+            prop_assert_eq!(part_plan(&facts, &request, &stored, &held), PartPlan::Missing);
         }
         // Another part of it, anywhere.
         let (from, to) = (three.min(four), three.max(four));
-        let received = &body[from..=to];
         let combination = answer(from, to).on(&target(), |exchange| {
-            combine(&settings, &stored, held.len() as u64, exchange, None)
+            combine(&settings, &stored, &of_part, None, exchange, None)
         });
-        prop_assert_eq!(combination.is_some(), first <= to + 1 && from <= last + 1);
-        if let Some(combination) = combination {
-            let mut joined = Vec::new();
-            for piece in &combination.pieces {
-                let source = if piece.source == PieceSource::Stored { held } else { received };
-                joined.extend_from_slice(&source[piece.bytes.start as usize..piece.bytes.end as usize]);
+        let combination = combination.expect("they are of one representation");
+        prop_assert_eq!(combination.range.clone(), from as u64..to as u64 + 1);
+        prop_assert_eq!(combination.keep, Ok(()));
+        let mut union = of_part;
+        union.insert(combination.range.clone());
+        match combination.response.facts().part() {
+            Some(part) => {
+                prop_assert_eq!(union.hull(), Some(part.first()..part.last() + 1));
+                let held = Held::Runs(Arc::new(union.clone()));
+                check(&combination.response, &held, &union, 0)?;
             }
-            prop_assert_eq!(&joined[..], &body[first.min(from)..=last.max(to)]);
-            prop_assert_eq!(combination.length(), joined.len() as u64);
-            prop_assert_eq!(combination.keep, Ok(()));
-            match combination.response.facts().part() {
-                Some(part) => prop_assert_eq!(part.len(), joined.len() as u64),
-                None => prop_assert_eq!(joined.len(), complete),
-            }
-            check(&combination.response, &joined)?;
+            None => prop_assert_eq!(union.bytes(), complete as u64),
         }
+        let speaks = stored.holding(&union, known.then_some(complete as u64)).unwrap();
+        prop_assert_eq!(speaks.facts().part(), combination.response.facts().part());
+        prop_assert_eq!(speaks.status(), combination.response.status());
     }
 
     #[test]

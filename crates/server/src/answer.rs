@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use larder_policy::{
-    CurrentAge, Fields, HttpDate, PartPlan, PolicySettings, Precondition, RangePlan, StoredResponse,
+    CurrentAge, Fields, Held, HttpDate, PartPlan, PolicySettings, Precondition, RangePlan, StoredResponse,
     TargetUri, not_modified_fields, part_plan, precondition, range_plan,
 };
 use larder_storage::{BodyReader, Filling, Stored};
@@ -61,7 +61,15 @@ impl Source {
     fn length(&self) -> Option<u64> {
         match self {
             Self::Stored(stored) | Self::Revised(stored, _) => Some(stored.body_len()),
-            Self::Filling(filling) => filling.length(),
+            Self::Filling(filling) => filling.complete_length(),
+        }
+    }
+
+    /// Which bytes of a part are here, or will be.
+    fn held(&self) -> Option<Held> {
+        match self {
+            Self::Stored(stored) | Self::Revised(stored, _) => Some(stored.held()),
+            Self::Filling(filling) => filling.held(),
         }
     }
 
@@ -148,7 +156,7 @@ impl Answering<'_> {
     /// From a stored part. None: it does not hold what is asked for.
     async fn serve_part(&self, source: &Source, age: CurrentAge, told: Told) -> Option<Answer> {
         let response = source.response();
-        match part_plan(&self.request.facts, &self.request.fields, response, source.length()?) {
+        match part_plan(&self.request.facts, &self.request.fields, response, &source.held()?) {
             PartPlan::Serve { body, content_range } => {
                 let mut fields = response.fields().clone();
                 set_age(&mut fields, age);

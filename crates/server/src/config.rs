@@ -193,6 +193,9 @@ pub struct Limits {
     pub drain_timeout: Duration,
     /// A body whose last reader left is still fetched to its end if no more than this is missing. Default: 64 MiB.
     pub finish_bytes: u64,
+    /// What came of a body that broke off is kept if it is at least so long and can be gone on with: the next request asks for
+    /// the rest. Default: 1 MiB.
+    pub partial_bytes: u64,
 }
 
 impl Default for Limits {
@@ -220,6 +223,7 @@ impl Default for Limits {
             tunnel_idle_timeout: Duration::from_secs(600),
             drain_timeout: Duration::from_secs(30),
             finish_bytes: 64 * 1024 * 1024,
+            partial_bytes: 1024 * 1024,
         }
     }
 }

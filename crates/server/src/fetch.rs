@@ -4,17 +4,17 @@
 //! freshens the stored response, writes the answer to the store while all who wait read along, or hands the
 //! answer to the one client that asked, unstored.
 
-use std::ops::Range;
+mod parts;
+
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::StatusCode;
 use larder_policy::{
-    CacheKey, Combination, Conditions, Exchange, Fields, Freshened, NotStored, OriginFailure, PieceSource,
-    PolicySettings, RangeRequest, RequestFacts, StoredResponse, TargetUri, Timestamp, combine, displaces,
-    freshen, packages, remove_hop_by_hop, stale_on_error, storability,
+    CacheKey, Conditions, Exchange, Fields, Freshened, Held, Missing, NotStored, OriginFailure,
+    PolicySettings, RequestFacts, StoredResponse, TargetUri, Timestamp, freshen, remove_hop_by_hop,
+    stale_on_error, storability,
 };
-use larder_storage::{BodyReader, Fill, Filling, Stored};
+use larder_storage::{BodyReader, Fill, Filling, Stored, Variants};
 use tokio::sync::mpsc;
 
 use crate::collapse::{Begun, Leading, Progress};
@@ -38,7 +38,7 @@ pub(crate) struct Plan {
     /// How to ask whether it still holds.
     pub(crate) conditions: Option<Conditions>,
     /// How to ask for what is missing of it, where it is a part.
-    pub(crate) missing: Option<RangeRequest>,
+    pub(crate) missing: Option<Missing>,
 }
 
 /// What the client that caused a fetch is told.
@@ -94,8 +94,8 @@ async fn run(worker: &Worker, mut plan: Plan, leading: Option<Leading>, mut clie
         if let Some(conditions) = &plan.conditions {
             conditions.apply(&mut outbound.fields);
         }
-        if let Some(missing) = &plan.missing {
-            missing.apply(&mut outbound.fields);
+        if let Some((missing, gap)) = plan.missing.as_ref().and_then(|all| Some((all, all.gaps().first()?))) {
+            missing.ask(gap, &mut outbound.fields);
         }
         let request_time = proxy.clock.now();
         let response = match worker.origins.fetch(&outbound, &mut client).await {
@@ -117,7 +117,7 @@ async fn run(worker: &Worker, mut plan: Plan, leading: Option<Leading>, mut clie
             response: &head.fields,
             request_time,
             response_time,
-            framing_sound: body.framing() != Framing::UntilClose || head.fields.contains("transfer-encoding"),
+            framing_sound: body.has_sound_end(&head),
         };
         let rule = proxy.package_rule(&plan.target);
         if let (Some(stored), Some(_), StatusCode::NOT_MODIFIED) =
@@ -138,19 +138,16 @@ async fn run(worker: &Worker, mut plan: Plan, leading: Option<Leading>, mut clie
                 }
             }
         }
-        if let (Some(stored), Some(_)) = (&plan.stored, &plan.missing)
+        if plan.missing.is_some()
             && matches!(head.status, StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE)
         {
-            let combination =
-                combine(&plan.policy, stored.response(), stored.body_len(), &exchange, rule.as_ref());
-            if let Some(combination) = combination.filter(|_| head.status == StatusCode::PARTIAL_CONTENT)
-                && is_readable(stored).await
-            {
-                let expect = rule.and_then(|rule| rule.digest);
-                return join(worker, stored, combination, body, begun, expect, leading, client).await;
+            match parts::completion(worker, &plan, &exchange, rule.as_ref()).await {
+                Some(completion) => {
+                    return parts::complete(worker, plan, completion, body, begun, leading, client).await;
+                }
+                // The two do not belong together: fetch again, as if nothing were stored.
+                None => plan.missing = None,
             }
-            // The two do not belong together: fetch again, as if nothing were stored.
-            plan.missing = None;
             continue;
         }
         if let Some(stored) = &plan.stored {
@@ -164,21 +161,19 @@ async fn run(worker: &Worker, mut plan: Plan, leading: Option<Leading>, mut clie
                     .await;
             }
         }
-        let storable = match storability(&plan.policy, &exchange, rule.as_ref()) {
-            // A part does not take the place of what says more.
-            Ok(part) if part.facts().part().is_some() && !displaces_all(worker, &plan.key, &part).await => {
-                Err(NotStored::Partial)
+        let fill = match storability(&plan.policy, &exchange, rule.as_ref()) {
+            Ok(part) if part.facts().part().is_some() => {
+                parts::begin(worker, &plan, part, content_length(&body), &exchange, rule.as_ref()).await
             }
-            storable => storable,
+            Ok(response) => {
+                let expect = rule.and_then(|rule| rule.digest);
+                Ok(proxy.store.begin(plan.key.clone(), response, content_length(&body), expect))
+            }
+            Err(why) => Err(why),
         };
         remove_hop_by_hop(&mut head.fields);
-        return match storable {
-            Ok(response) => {
-                let whole = response.facts().part().is_none();
-                let expect = rule.filter(|_| whole).and_then(|rule| rule.digest);
-                let fill = proxy.store.begin(plan.key, response, content_length(&body), expect);
-                store(worker, fill, head, body, begun, leading, client).await;
-            }
+        return match fill {
+            Ok(fill) => store(worker, fill, head, body, begun, leading, client).await,
             Err(why) => {
                 if let Some(stored) =
                     plan.stored.filter(|stored| outdates(head.status, why, stored, response_time))
@@ -231,7 +226,11 @@ async fn done(client: &ToClient, fetched: Fetched) {
 
 /// Whether the body of a stored response is still there and what it was.
 async fn is_readable(stored: &Arc<Stored>) -> bool {
-    stored.body(0..1).next().await.is_ok()
+    let first = match stored.held() {
+        Held::Body(_) => 0,
+        Held::Runs(runs) => runs.hull().map_or(0, |hull| hull.start),
+    };
+    stored.body(first..first + 1).next().await.is_ok()
 }
 
 async fn keep_freshened(
@@ -308,8 +307,8 @@ async fn store(
             }
             Ok(None) => return finish(worker, fill, begun).await,
             Err(error) => {
-                tracing::debug!("not stored: {error}");
-                return;
+                tracing::debug!("not stored whole: {error}");
+                return parts::keep(worker, fill, begun).await;
             }
         }
         if filling.readers() == 0 && !worth_finishing(worker, &filling, body.received()) {
@@ -317,127 +316,42 @@ async fn store(
             drop(leading.take());
             if filling.readers() == 0 {
                 tracing::debug!("download given up: nobody reads it and too much is missing");
-                return;
+                return parts::keep(worker, fill, begun).await;
             }
         }
-    }
-}
-
-/// Whether a part may be stored beside what is there: the store keeps one response for each set of nominated fields.
-async fn displaces_all(worker: &Worker, key: &CacheKey, part: &StoredResponse) -> bool {
-    let variants = worker.proxy.store.lookup(key).await;
-    let mut same =
-        variants.iter().map(|stored| stored.response()).filter(|other| other.nominated() == part.nominated());
-    same.all(|other| displaces(part, other))
-}
-
-/// Writes a stored part and what was missing of it to the store as one, while clients read along.
-#[allow(clippy::too_many_arguments, reason = "all that a fetch has come to; it is called in one place")]
-async fn join(
-    worker: &Worker,
-    stored: &Arc<Stored>,
-    combination: Combination,
-    mut received: Box<OriginBody>,
-    begun: Begun,
-    expect: Option<packages::ExpectedDigest>,
-    leading: Option<Leading>,
-    client: ToClient,
-) {
-    let _entered = worker.proxy.metrics.fills.enter();
-    let length = combination.length();
-    let expect = expect.filter(|_| combination.response.facts().part().is_none());
-    let mut fill = worker.proxy.store.begin(stored.key().clone(), combination.response, Some(length), expect);
-    let filling = fill.filling();
-    let hop = received.hop().clone();
-    let Some(hold) = filling.reader(0..u64::MAX) else { return };
-    if combination.keep.is_err() {
-        fill.stop_storing();
-    } else if let Some(leading) = &leading {
-        leading.tell(Progress::Filling(Arc::clone(&filling)));
-    }
-    done(&client, Fetched::Combining { filling: Arc::clone(&filling), hold, hop }).await;
-    drop(client);
-    let mut incoming = Incoming { body: &mut received, at: 0, rest: Bytes::new() };
-    for piece in combination.pieces {
-        let copied = match piece.source {
-            PieceSource::Stored => copy_stored(stored, piece.bytes, &mut fill).await,
-            PieceSource::Received => incoming.copy(piece.bytes, &mut fill).await,
-        };
-        if copied.is_none() {
-            tracing::debug!("a part could not be completed");
-            return;
-        }
-    }
-    // The received part counts as a whole: it must end as it announced.
-    if incoming.drain().await.is_some() {
-        finish(worker, fill, begun).await;
-    }
-}
-
-async fn copy_stored(stored: &Arc<Stored>, range: Range<u64>, fill: &mut Fill) -> Option<()> {
-    let mut reader = stored.body(range);
-    while let Some(bytes) = reader.next().await.ok()? {
-        fill.write(bytes).await.ok()?;
-    }
-    Some(())
-}
-
-/// The body of a received part, read in order.
-struct Incoming<'b> {
-    body: &'b mut OriginBody,
-    /// How far it has been read.
-    at: u64,
-    /// Bytes read and not used yet; they end at `at`.
-    rest: Bytes,
-}
-
-impl Incoming<'_> {
-    /// Copies these bytes of it; those before them that nobody wants are dropped.
-    async fn copy(&mut self, range: Range<u64>, fill: &mut Fill) -> Option<()> {
-        loop {
-            let start = self.at - self.rest.len() as u64;
-            if start >= range.end {
-                return Some(());
-            }
-            if self.rest.is_empty() {
-                self.rest = self.body.next().await.ok()??;
-                self.at += self.rest.len() as u64;
-                continue;
-            }
-            let unwanted = range.start.saturating_sub(start).min(self.rest.len() as u64);
-            let _ = self.rest.split_to(usize::try_from(unwanted).ok()?);
-            let wanted = (range.end - (start + unwanted)).min(self.rest.len() as u64);
-            let wanted = self.rest.split_to(usize::try_from(wanted).ok()?);
-            fill.write(wanted).await.ok()?;
-        }
-    }
-
-    /// Reads it to its end.
-    async fn drain(&mut self) -> Option<()> {
-        while self.body.next().await.ok()?.is_some() {}
-        Some(())
     }
 }
 
 /// The body is whole. It is kept unless it was invalidated, or overtaken by a newer response, while it came.
 async fn finish(worker: &Worker, mut fill: Fill, begun: Begun) {
-    let proxy = &worker.proxy;
     let filling = fill.filling();
-    let outdated = || proxy.flights.is_outdated(filling.key(), begun);
-    let overtaken = || {
-        let mine = filling.response();
-        proxy.store.cached(filling.key()).is_some_and(|variants| {
-            variants.iter().map(|stored| stored.response()).any(|other| {
-                other.request_time() > mine.request_time() && other.nominated() == mine.nominated()
-            })
-        })
-    };
-    if outdated() || overtaken() {
+    if is_superseded(worker, &filling, begun)
+        || !parts::may_be_kept(worker, &filling, filling.response()).await
+    {
         fill.stop_storing();
     }
-    // Asked again, as it may have been invalidated while its record was written.
-    if fill.finish().await.is_some() && outdated() {
-        proxy.store.remove(filling.key()).await;
+    let stored = fill.finish().await;
+    remove_outdated(worker, &filling, begun, stored).await;
+}
+
+/// Whether what was fetched was invalidated, or overtaken by a newer response, while it came.
+fn is_superseded(worker: &Worker, filling: &Filling, begun: Begun) -> bool {
+    let proxy = &worker.proxy;
+    let mine = filling.response();
+    let overtaken = |variants: Variants| {
+        variants
+            .iter()
+            .map(|stored| stored.response())
+            .any(|other| other.request_time() > mine.request_time() && other.nominated() == mine.nominated())
+    };
+    proxy.flights.is_outdated(filling.key(), begun)
+        || proxy.store.cached(filling.key()).is_some_and(overtaken)
+}
+
+/// Asked again, as it may have been invalidated while its record was written.
+async fn remove_outdated(worker: &Worker, filling: &Filling, begun: Begun, stored: Option<Arc<Stored>>) {
+    if stored.is_some() && worker.proxy.flights.is_outdated(filling.key(), begun) {
+        worker.proxy.store.remove(filling.key()).await;
     }
 }
 

@@ -20,7 +20,7 @@ use crate::answer::{Answering, Source, Told};
 use crate::collapse::{Leading, Progress, Role};
 use crate::error::UpstreamError;
 use crate::fetch::{self, Event, Fetched, Plan};
-use crate::http1::{Framing, ResponseHead};
+use crate::http1::ResponseHead;
 use crate::origin::{
     ClientFailed, Destination, ExchangeError, Interim, OriginBody, OriginResponse, Outbound, Upload,
     Uploading,
@@ -166,7 +166,7 @@ impl Ask<'_> {
     /// Answers from what is stored, or says why it cannot.
     async fn answer_from(&self, variants: &Variants) -> Result<Answer, Need> {
         let proxy = &self.worker.proxy;
-        let candidates = variants.iter().map(|stored| stored.response());
+        let candidates = variants.iter().map(|stored| stored.candidate());
         let Selected { index, decision } =
             reuse(&self.request.facts, &self.request.fields, candidates, proxy.clock.now());
         let stored = index.and_then(|index| variants.get(index)).cloned();
@@ -236,7 +236,7 @@ impl Ask<'_> {
     fn plan(&self, need: Need) -> Plan {
         let part = need.stored.as_ref().filter(|_| need.why == ForwardReason::Partial);
         let missing = part.and_then(|part| {
-            missing_for(&self.request.facts, &self.request.fields, part.response(), part.body_len())
+            missing_for(&self.request.facts, &self.request.fields, part.response(), &part.held())
         });
         Plan {
             missing,
@@ -472,7 +472,7 @@ impl Ask<'_> {
         request_time: Timestamp,
     ) -> Answer {
         let storable = if self.request.method == Method::POST {
-            let exchange = self.exchange_of(&head, request_time, body.framing() != Framing::UntilClose);
+            let exchange = self.exchange_of(&head, request_time, body.has_sound_end(&head));
             storability(self.policy, &exchange, None).ok()
         } else {
             None

@@ -13,8 +13,7 @@
 //! is proved against it the first time it is read through an open blob. Who owns a blob is the writer's
 //! business; a reader that has it open keeps it even when it is unlinked.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,11 +24,11 @@ use tokio::sync::mpsc;
 use crate::digest::{BlobDigest, Groups, group_count, root_of};
 use crate::directory::{Fingerprint, Place, VariantTag};
 use crate::error::ReadError;
+use crate::files::StoreFile;
 use crate::layout::{Layout, TempFile};
 use crate::options::PROVE_WHOLE;
 use crate::pool::Pool;
 use crate::record::{Reader, RecordFault};
-use crate::segment::read_full;
 use crate::stats::Counters;
 use crate::stored::Core;
 
@@ -55,7 +54,7 @@ pub(crate) enum Hint {
 /// A blob that is open for reading.
 #[derive(Debug)]
 pub(crate) struct OpenBlob {
-    pub(crate) file: Arc<File>,
+    pub(crate) file: Arc<StoreFile>,
     pub(crate) groups: Arc<Groups>,
 }
 
@@ -93,11 +92,11 @@ impl Blobs {
             return Ok(blob);
         }
         let unreadable = |error: io::Error| ReadError::Unreadable { digest: *digest, kind: error.kind() };
-        let file = File::open(self.layout.blob(digest)).map_err(unreadable)?;
-        if file.metadata().map_err(unreadable)?.len() != len {
+        let file = self.layout.files().open(&self.layout.blob(digest)).map_err(unreadable)?;
+        if file.len().map_err(unreadable)? != len {
             return Err(ReadError::Damaged { digest: *digest, offset: len });
         }
-        let tree = fs::read(self.layout.tree(digest)).map_err(unreadable)?;
+        let tree = self.layout.files().read(&self.layout.tree(digest)).map_err(unreadable)?;
         let groups =
             decode_tree(&tree, digest, len).ok_or(ReadError::Damaged { digest: *digest, offset: 0 })?;
         let blob = Arc::new(OpenBlob { file: Arc::new(file), groups: Arc::new(groups) });
@@ -108,14 +107,14 @@ impl Blobs {
     /// Reads a small blob and proves it whole. Blocks.
     pub(crate) fn read_whole(&self, digest: &BlobDigest, len: u64) -> Result<Bytes, ReadError> {
         let unreadable = |error: io::Error| ReadError::Unreadable { digest: *digest, kind: error.kind() };
-        let file = File::open(self.layout.blob(digest)).map_err(unreadable)?;
+        let file = self.layout.files().open(&self.layout.blob(digest)).map_err(unreadable)?;
         let damaged = ReadError::Damaged { digest: *digest, offset: 0 };
         let Some(size) = usize::try_from(len).ok().filter(|_| len <= PROVE_WHOLE) else {
             return Err(damaged);
         };
         // One byte more would show a file that has grown.
         let mut body = vec![0; size + 1];
-        let read = read_full(&file, &mut body, 0).map_err(unreadable)?;
+        let read = file.read_full(&mut body, 0).map_err(unreadable)?;
         body.truncate(read);
         if read != size || BlobDigest::of(&body) != *digest {
             return Err(damaged);
@@ -178,14 +177,14 @@ pub(crate) fn blob_blocks(len: u64) -> u32 {
 
 /// Writes the tree of a body into a temporary file.
 pub(crate) fn write_tree(layout: &Layout, len: u64, values: &[[u8; 32]]) -> io::Result<TempFile> {
-    let (temp, mut file) = layout.temp_file()?;
+    let (temp, file) = layout.temp_file()?;
     let mut bytes = Vec::with_capacity(16 + values.len() * 32);
     bytes.extend_from_slice(&TREE_MAGIC);
     bytes.extend_from_slice(&len.to_le_bytes());
     for value in values {
         bytes.extend_from_slice(value);
     }
-    file.write_all(&bytes)?;
+    file.write_all(&[bytes], 0)?;
     Ok(temp)
 }
 
@@ -220,7 +219,7 @@ mod tests {
         let temp = write_tree(&layout, 300_000, &values).unwrap();
         let path = root.path().join("tree");
         temp.rename(&path).unwrap();
-        let tree = fs::read(path).unwrap();
+        let tree = layout.files().read(&path).unwrap();
         assert!(decode_tree(&tree, &digest, 300_000).is_some());
         for at in 0..tree.len() {
             let mut flipped = tree.clone();

@@ -4,22 +4,19 @@
 //! in the page cache are read on the caller's thread without blocking; others on a blocking thread. Nothing
 //! leaves that has not been proved once since its file was opened here.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use rustix::fs::{Advice, fadvise};
-use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use crate::blob::{OpenBlob, has_tree};
 use crate::digest::{GROUP_BYTES, Groups};
 use crate::error::ReadError;
+use crate::files::StoreFile;
 use crate::filling::FillReader;
+use crate::partial::Partial;
 use crate::pool::{Buffer, LARGE, Pool, SMALL};
-use crate::segment::read_full;
 use crate::stored::{Core, slice};
 
 /// A body or a part of one, piece by piece.
@@ -31,6 +28,7 @@ pub struct BodyReader {
 enum Source {
     Bytes(Bytes),
     Blob(BlobReader),
+    Partial(PartialReader),
     Filling(FillReader),
     Failed(ReadError),
 }
@@ -40,10 +38,17 @@ impl std::fmt::Debug for Source {
         f.write_str(match self {
             Self::Bytes(_) => "Bytes",
             Self::Blob(_) => "Blob",
+            Self::Partial(_) => "Partial",
             Self::Filling(_) => "Filling",
             Self::Failed(_) => "Failed",
         })
     }
+}
+
+struct PartialReader {
+    core: Arc<Core>,
+    partial: Arc<Partial>,
+    left: Range<u64>,
 }
 
 struct BlobReader {
@@ -64,6 +69,10 @@ impl BodyReader {
         Self { source: Source::Blob(reader) }
     }
 
+    pub(crate) fn of_partial(core: Arc<Core>, partial: Arc<Partial>, left: Range<u64>) -> Self {
+        Self { source: Source::Partial(PartialReader { core, partial, left }) }
+    }
+
     pub(crate) fn of_filling(reader: FillReader) -> Self {
         Self { source: Source::Filling(reader) }
     }
@@ -78,6 +87,7 @@ impl BodyReader {
         let result = match &mut self.source {
             Source::Bytes(bytes) => return Ok(Some(std::mem::take(bytes)).filter(|bytes| !bytes.is_empty())),
             Source::Blob(reader) => reader.next().await,
+            Source::Partial(reader) => reader.next().await,
             Source::Filling(reader) => reader.next().await,
             Source::Failed(error) => return Err(error.clone()),
         };
@@ -85,6 +95,22 @@ impl BodyReader {
             self.source = Source::Failed(error.clone());
         }
         result
+    }
+}
+
+impl PartialReader {
+    async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
+        if self.left.is_empty() {
+            return Ok(None);
+        }
+        let bytes = self.partial.read(self.left.clone(), &self.core.blobs.pool).await;
+        let bytes = bytes.inspect_err(|error| match error {
+            // What is not here is no damage.
+            ReadError::Aborted => {}
+            error => self.core.blobs.report(&self.core, error),
+        })?;
+        self.left.start += bytes.len() as u64;
+        Ok(Some(bytes))
     }
 }
 
@@ -170,7 +196,7 @@ impl Window {
     /// Reads and proves at least one byte.
     pub(crate) async fn read(
         self,
-        file: &Arc<File>,
+        file: &Arc<StoreFile>,
         groups: &Arc<Groups>,
         pool: &Arc<Pool>,
     ) -> Result<Bytes, WindowFault> {
@@ -186,7 +212,7 @@ impl Window {
             (first * GROUP_BYTES, (last * GROUP_BYTES).min(self.limit))
         };
         let mut buffer = pool.take(as_index(to.saturating_sub(from))?);
-        let read = read_resident(file, buffer.as_mut(), from);
+        let read = file.read_resident(buffer.as_mut(), from);
         let short = read < buffer.as_ref().len();
         let buffer = if short {
             let (file, groups) = (file.clone(), groups.clone());
@@ -203,7 +229,7 @@ impl Window {
 }
 
 fn read_and_prove(
-    file: &File,
+    file: &StoreFile,
     groups: &Groups,
     mut buffer: Buffer,
     from: u64,
@@ -212,8 +238,8 @@ fn read_and_prove(
 ) -> Result<Buffer, WindowFault> {
     let len = buffer.as_ref().len();
     // What follows will be asked for next, most likely.
-    let _ = fadvise(file, from, std::num::NonZeroU64::new(4 * LARGE as u64), Advice::WillNeed);
-    let read = read_full(file, buffer.as_mut(), from).map_err(|error| WindowFault::Io(error.kind()))?;
+    file.will_need(from, 4 * LARGE as u64);
+    let read = file.read_full(buffer.as_mut(), from).map_err(|error| WindowFault::Io(error.kind()))?;
     if read < len {
         return Err(WindowFault::Wrong(from + read as u64));
     }
@@ -225,29 +251,4 @@ fn read_and_prove(
 
 fn as_index(n: u64) -> Result<usize, WindowFault> {
     usize::try_from(n).map_err(|_| WindowFault::Io(io::ErrorKind::InvalidInput))
-}
-
-/// Set once a file system says that it cannot read without blocking.
-static CANNOT_TELL: AtomicBool = AtomicBool::new(false);
-
-/// Reads what is in the page cache, without blocking. Returns how many bytes that were.
-pub(crate) fn read_resident(file: &File, buffer: &mut [u8], offset: u64) -> usize {
-    if CANNOT_TELL.load(Ordering::Relaxed) {
-        return 0;
-    }
-    let mut done = 0;
-    while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        let mut parts = [io::IoSliceMut::new(rest)];
-        match preadv2(file, &mut parts, offset + done as u64, ReadWriteFlags::NOWAIT) {
-            Ok(0) => break,
-            Ok(read) => done += read,
-            Err(Errno::INTR) => {}
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
-                CANNOT_TELL.store(true, Ordering::Relaxed);
-                break;
-            }
-            Err(_) => break,
-        }
-    }
-    done
 }

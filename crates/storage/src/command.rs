@@ -9,8 +9,9 @@ use tokio::sync::oneshot;
 use crate::digest::BlobDigest;
 use crate::directory::{Fingerprint, Place, VariantTag};
 use crate::layout::TempFile;
+use crate::partial::FreshPartial;
 use crate::purge::{Doomed, Removal};
-use crate::record::EncodedFront;
+use crate::record::{BodyFile, EncodedFront, FileKind};
 use crate::stats::Counters;
 use crate::stored::Core;
 
@@ -31,8 +32,8 @@ pub(crate) enum Command {
     Recovered(Vec<Recovered>),
     /// All records have been found.
     RecoveryDone,
-    /// Blob files that no record was found for, with their digests.
-    Orphans(Vec<BlobDigest>),
+    /// Files that no record was found for, with their names.
+    Orphans(FileKind, Vec<BlobDigest>),
     /// The sweep is through; so many directories of blobs are there.
     SweepDone {
         /// Directories below `blobs`.
@@ -70,6 +71,11 @@ pub(crate) enum AppendBody {
     New { temp: TempFile, tree: Option<TempFile>, reservation: Reservation },
     /// In a blob that is there already.
     Existing,
+    /// In a partial: a new one in its temporary files, or one that is there already and may have grown. The room for what is
+    /// new is accounted as temporary.
+    Partial { fresh: Option<FreshPartial>, reservation: Option<Reservation> },
+    /// In a partial that has become whole, with its tree where it needs one.
+    Completed { partial: BlobDigest, tree: Option<TempFile>, reservation: Option<Reservation> },
 }
 
 /// A record that was found again.
@@ -78,16 +84,9 @@ pub(crate) struct Recovered {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) variant: VariantTag,
     pub(crate) place: Place,
-    pub(crate) blob: Option<BlobRef>,
+    pub(crate) file: Option<BodyFile>,
     /// Whether the index has it already.
     pub(crate) indexed: bool,
-}
-
-/// The blob that a record names.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct BlobRef {
-    pub(crate) digest: BlobDigest,
-    pub(crate) len: u64,
 }
 
 /// Room that is accounted for an unfinished body until this is dropped.

@@ -119,6 +119,11 @@ impl Digester {
     }
 }
 
+/// The chaining value of the group that begins at `offset`, as a part of a body of more than one.
+pub(crate) fn chaining_value(offset: u64, bytes: &[u8]) -> ChainingValue {
+    blake3::Hasher::new().set_input_offset(offset).update(bytes).finalize_non_root()
+}
+
 /// The digest that two or more groups merge into; `None` for fewer.
 pub(crate) fn root_of(values: &[ChainingValue]) -> Option<BlobDigest> {
     if values.len() < 2 {
@@ -195,8 +200,7 @@ impl Groups {
             if proved {
                 continue;
             }
-            let found = blake3::Hasher::new().set_input_offset(offset).update(bytes).finalize_non_root();
-            if found != value {
+            if chaining_value(offset, bytes) != value {
                 return Err(offset);
             }
             let groups = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);

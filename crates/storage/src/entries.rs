@@ -7,6 +7,7 @@ use larder_policy::{CacheKey, StoredResponse};
 use crate::digest::BlobDigest;
 use crate::error::Error;
 use crate::filter::{Filter, tags};
+use crate::record::FileKind;
 use crate::shared::Shared;
 use crate::walk::{Met, Walk, Walked, under_key};
 
@@ -18,14 +19,32 @@ pub struct Entry {
     pub key: CacheKey,
     /// Status, fields and times.
     pub response: StoredResponse,
-    /// Length of the body in bytes.
+    /// Length of the body in bytes. Of a part that can grow: what its files take on disk.
     pub body_len: u64,
-    /// BLAKE3 digest of the body.
+    /// BLAKE3 digest of the body. Of a part that can grow: a name that no other has.
     pub digest: BlobDigest,
     /// The number of the segment that holds its record, as in the file's name.
     pub segment: u32,
-    /// Whether the body is a file of its own, named by its digest.
-    pub is_blob: bool,
+    /// The file that has the body, named by `digest`; none where the segment has it.
+    pub file: Option<EntryFile>,
+}
+
+/// A file that has a body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EntryFile {
+    /// Below `blobs`: a large body, whole.
+    Blob,
+    /// In `partials`: a body of which some ranges are here.
+    Partial,
+}
+
+impl EntryFile {
+    pub(crate) const fn of(kind: FileKind) -> Self {
+        match kind {
+            FileKind::Blob => Self::Blob,
+            FileKind::Partial => Self::Partial,
+        }
+    }
 }
 
 impl Entry {
@@ -42,7 +61,7 @@ impl Entry {
             body_len: head.body_len,
             digest: head.digest,
             segment: place.segment,
-            is_blob: head.blob,
+            file: head.file().map(|file| EntryFile::of(file.kind)),
         })
     }
 }

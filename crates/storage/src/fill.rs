@@ -9,19 +9,21 @@
 //!                        relay, bounded ------> passed on, None
 //! ```
 //!
-//! A writer that is dropped before `finish` leaves nothing behind, and its readers see an error. Storing never
-//! fails a body: whatever goes wrong on disk, the readers it has get every byte that the origin sent.
+//! A part that can grow goes into a partial instead of the temporary file, see `part`. A writer that is dropped before
+//! `finish` leaves nothing behind but what a partial had already, and its readers see an error; one that ends with `keep` leaves
+//! what came as a partial. Storing never fails a body: whatever goes wrong on disk, the readers it has get every byte that the
+//! origin sent.
 
-use std::fs::File;
+mod part;
+
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use bytes::{Bytes, BytesMut};
 use larder_policy::StoredResponse;
 use larder_policy::packages::ExpectedDigest;
-use rustix::fs::{FallocateFlags, fallocate};
-use rustix::io::{Errno, pwritev};
 use sha2::{Digest, Sha256, Sha512};
 use tokio::sync::{mpsc, oneshot};
 
@@ -29,9 +31,11 @@ use crate::blob::{has_tree, write_tree};
 use crate::command::{Append, AppendBody, Command, Reservation};
 use crate::digest::{BlobDigest, Digester, GROUP_BYTES, Groups};
 use crate::error::FillError;
+use crate::files::StoreFile;
 use crate::filling::{FilePart, Filling};
 use crate::layout::{Layout, TempFile};
 use crate::metadata;
+use crate::partial::{PartWriter, Partial};
 use crate::record::{BodyFacts, EncodedFront};
 use crate::shared::Shared;
 use crate::stored::{Core, Stored, Tier};
@@ -54,14 +58,14 @@ pub struct Fill {
 }
 
 /// What is needed to store the body, as long as that goes well.
-#[derive(Default)]
-struct Storing {
-    temp: Option<Temp>,
+enum Storing {
+    Whole(Option<Box<Temp>>),
+    Part(PartWriter),
 }
 
 /// The temporary file of a large body.
 struct Temp {
-    file: Arc<File>,
+    file: Arc<StoreFile>,
     name: TempFile,
     groups: Arc<Groups>,
     digester: Digester,
@@ -77,9 +81,14 @@ impl Fill {
         filling: Filling,
         expect: Option<ExpectedDigest>,
     ) -> Self {
-        let storing = (!filling.is_relayed()).then(Storing::default);
+        let partial = filling.base().and_then(|base| base.partial.clone());
+        let storing = (!filling.is_relayed()).then(|| match filling.part() {
+            Some(_) => Storing::Part(PartWriter { partial, ..PartWriter::default() }),
+            None => Storing::Whole(None),
+        });
         let expect = expect.map(Expect::new);
-        Self { filling: Arc::new(filling), shared, sender, expect, storing, received: 0, finished: false }
+        let filling = Arc::new(filling);
+        Self { filling, shared, sender, expect, storing, received: 0, finished: false }
     }
 
     /// The growing body, for followers.
@@ -109,7 +118,9 @@ impl Fill {
             self.filling.fail();
             return Err(FillError::TooLong);
         }
-        if self.storing.is_some() && self.received > self.shared.options.largest_object() {
+        let longer = |part: &Range<u64>| self.received > part.end - part.start;
+        let too_long = self.received > self.shared.options.largest_object();
+        if self.storing.is_some() && (too_long || self.filling.part().is_some_and(longer)) {
             self.stop_storing();
         }
         self.filling.push(bytes);
@@ -120,6 +131,15 @@ impl Fill {
             self.filling.drain().await.map_err(|()| FillError::NoReaders)?;
         }
         Ok(())
+    }
+
+    /// What follows up to position `to` of a part is here already: it is read from there.
+    pub async fn skip(&mut self, to: u64) {
+        if self.storing.is_some() && self.filling.tail().0 > 0 && !self.flush(true).await {
+            self.stop_storing();
+        }
+        self.received += to.saturating_sub(self.filling.tail().1);
+        self.filling.skip(to);
     }
 
     /// The body is whole. It is stored, and then its readers see its end.
@@ -140,14 +160,25 @@ impl Fill {
     }
 
     async fn store(&mut self) -> Option<Arc<Stored>> {
-        let small = self.received <= self.shared.options.segment_max();
-        if small && self.storing.as_ref()?.temp.is_none() {
+        let in_memory = match self.storing.as_ref()? {
+            Storing::Whole(temp) => temp.is_none(),
+            // Of fewer bytes than it says; where they belong is told by its head alone.
+            Storing::Part(writer) if self.is_short() => {
+                if writer.written > 0 {
+                    return None;
+                }
+                true
+            }
+            Storing::Part(_) => return self.store_part().await,
+        };
+        if in_memory && self.received <= self.shared.options.segment_max() {
             return self.store_inline().await;
         }
         if !self.flush(true).await {
             return None;
         }
-        let Temp { name, digester, expect, reservation, .. } = self.storing.take()?.temp?;
+        let Some(Storing::Whole(Some(temp))) = self.storing.take() else { return None };
+        let Temp { name, digester, expect, reservation, .. } = *temp;
         if !self.as_expected(expect) {
             return None;
         }
@@ -191,13 +222,14 @@ impl Fill {
     fn as_expected(&self, expect: Option<Expect>) -> bool {
         let right = expect.is_none_or(Expect::met);
         if !right {
-            self.shared.counters.digest_mismatches.add(1);
-            tracing::warn!(
-                key = self.filling.key().as_str(),
-                "not stored: the body has not the expected digest"
-            );
+            self.digest_mismatch();
         }
         right
+    }
+
+    fn digest_mismatch(&self) {
+        self.shared.counters.digest_mismatches.add(1);
+        tracing::warn!(key = self.filling.key().as_str(), "not stored: the body has not the expected digest");
     }
 
     async fn append(
@@ -207,7 +239,8 @@ impl Fill {
         body: AppendBody,
     ) -> Option<Arc<Stored>> {
         let response = self.filling.response().clone();
-        let core = new_core(&self.shared, self.filling.key(), response, digest, self.received, inline);
+        let core = CoreBody { digest, len: self.received, inline, partial: None };
+        let core = new_core(&self.shared, self.filling.key(), response, core);
         append(&self.shared, &self.sender, core, body).await
     }
 
@@ -216,13 +249,28 @@ impl Fill {
     async fn flush(&mut self, all: bool) -> bool {
         // While it is away the body counts as not being stored: a dropped future cannot leave half a state.
         let Some(storing) = self.storing.take() else { return false };
-        let (in_memory, _) = self.filling.tail();
-        let len = if all { in_memory } else { in_memory - in_memory % GROUP_BYTES };
-        let Some(reservation) = self.reserve(storing.temp.as_ref(), len).await else { return false };
+        let (in_memory, end) = self.filling.tail();
+        // A group that is written at once is hashed once.
+        let len = if all { in_memory } else { in_memory.saturating_sub(end % GROUP_BYTES) };
+        let (written, reserved) = match &storing {
+            Storing::Whole(temp) => {
+                temp.as_ref().map_or((0, 0), |temp| (temp.written, temp.reservation.bytes()))
+            }
+            Storing::Part(writer) => {
+                (writer.written, writer.reservation.as_ref().map_or(0, Reservation::bytes))
+            }
+        };
+        let Some(reservation) = self.reserve(written, reserved, len).await else { return false };
         let chunks = self.filling.peek_tail(len);
+        let temp = match storing {
+            Storing::Whole(temp) => temp,
+            Storing::Part(writer) => {
+                return self.flush_part(writer, reservation, end - in_memory, chunks).await;
+            }
+        };
         let job = Job {
             layout: self.shared.layout.clone(),
-            temp: storing.temp,
+            temp,
             reservation,
             chunks,
             length: self.filling.length(),
@@ -232,7 +280,7 @@ impl Fill {
             Ok(Ok(temp)) => {
                 let (file, groups) = (temp.file.clone(), temp.groups.clone());
                 self.filling.flushed(FilePart { file, groups, len: temp.written });
-                self.storing = Some(Storing { temp: Some(temp) });
+                self.storing = Some(Storing::Whole(Some(temp)));
                 true
             }
             Ok(Err(error)) => {
@@ -244,15 +292,14 @@ impl Fill {
     }
 
     /// Has the writer make room for `len` bytes more than what is accounted already.
-    async fn reserve(&self, temp: Option<&Temp>, len: u64) -> Option<Option<Reservation>> {
-        let (written, reserved) = temp.map_or((0, 0), |temp| (temp.written, temp.reservation.bytes()));
+    async fn reserve(&self, written: u64, reserved: u64, len: u64) -> Option<Option<Reservation>> {
         if written + len <= reserved {
             return Some(None);
         }
         let missing = written + len - reserved;
         let bytes = match self.filling.length() {
-            Some(length) => missing.max(length.saturating_sub(reserved)),
-            None => missing.max(reserved.clamp(4 * FLUSH_BYTES, RESERVE_STEP)),
+            Some(length) if self.filling.base().is_none() => missing.max(length.saturating_sub(reserved)),
+            _ => missing.max(reserved.clamp(4 * FLUSH_BYTES, RESERVE_STEP)),
         };
         let (reply, granted) = oneshot::channel();
         self.sender.send(Command::Reserve(bytes.next_multiple_of(4096), reply)).await.ok()?;
@@ -280,15 +327,22 @@ impl std::fmt::Debug for Fill {
     }
 }
 
+/// What the body of a stored response is.
+pub(crate) struct CoreBody {
+    pub(crate) digest: BlobDigest,
+    pub(crate) len: u64,
+    pub(crate) inline: Option<Bytes>,
+    pub(crate) partial: Option<Arc<Partial>>,
+}
+
 /// A stored response in the making.
 pub(crate) fn new_core(
     shared: &Shared,
     key: &larder_policy::CacheKey,
     response: StoredResponse,
-    digest: BlobDigest,
-    len: u64,
-    inline: Option<Bytes>,
+    body: CoreBody,
 ) -> Arc<Core> {
+    let CoreBody { digest, len, inline, partial } = body;
     let (fingerprint, variant) = shared.keys.tags(key, response.nominated());
     Arc::new(Core {
         key: key.clone(),
@@ -298,6 +352,7 @@ pub(crate) fn new_core(
         digest,
         len,
         inline,
+        partial,
         sequence: AtomicU64::new(0),
         touched: AtomicU32::new(shared.now()),
         blobs: shared.blobs.clone(),
@@ -311,8 +366,8 @@ pub(crate) async fn append(
     core: Arc<Core>,
     body: AppendBody,
 ) -> Option<Arc<Stored>> {
-    let facts =
-        BodyFacts { digest: core.digest, len: core.len, blob: !matches!(body, AppendBody::Inline(_)) };
+    let file = (!matches!(body, AppendBody::Inline(_))).then(|| core.file().kind);
+    let facts = BodyFacts { digest: core.digest, len: core.len, file };
     let front = EncodedFront::new(core.key.as_str(), &metadata::encode(&core.response), core.variant, facts)?;
     let (reply, done) = oneshot::channel();
     let append = Box::new(Append { front, core: core.clone(), body });
@@ -328,7 +383,7 @@ pub(crate) async fn append(
 /// One write to the temporary file, on a blocking thread.
 struct Job {
     layout: Arc<Layout>,
-    temp: Option<Temp>,
+    temp: Option<Box<Temp>>,
     reservation: Option<Reservation>,
     chunks: Vec<Bytes>,
     length: Option<u64>,
@@ -336,7 +391,7 @@ struct Job {
 }
 
 impl Job {
-    fn run(self) -> io::Result<Temp> {
+    fn run(self) -> io::Result<Box<Temp>> {
         let mut temp = match (self.temp, self.reservation) {
             (Some(mut temp), Some(more)) => {
                 temp.reservation.merge(more);
@@ -346,7 +401,7 @@ impl Job {
             (None, Some(reservation)) => create(&self.layout, self.length, reservation, self.expect)?,
             (None, None) => return Err(io::ErrorKind::InvalidInput.into()),
         };
-        write_all(&temp.file, &self.chunks, temp.written)?;
+        temp.file.write_all(&self.chunks, temp.written)?;
         for chunk in &self.chunks {
             temp.digester.update(chunk);
             temp.written += chunk.len() as u64;
@@ -364,16 +419,10 @@ fn create(
     length: Option<u64>,
     reservation: Reservation,
     expect: Option<Expect>,
-) -> io::Result<Temp> {
+) -> io::Result<Box<Temp>> {
     let (name, file) = layout.temp_file()?;
-    if let Some(length) = length.filter(|length| *length > 0) {
-        // A full disk is found before the first byte, not in the middle.
-        match fallocate(&file, FallocateFlags::KEEP_SIZE, 0, length) {
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(Temp {
+    file.allocate(length.unwrap_or(0))?;
+    Ok(Box::new(Temp {
         file: Arc::new(file),
         name,
         groups: Arc::default(),
@@ -381,34 +430,11 @@ fn create(
         expect,
         written: 0,
         reservation,
-    })
-}
-
-/// Writes all of the chunks, one behind the other.
-pub(crate) fn write_all(file: &File, chunks: &[impl AsRef<[u8]>], mut offset: u64) -> io::Result<()> {
-    /// The kernel takes 1024 at once.
-    const AT_ONCE: usize = 512;
-    for chunks in chunks.chunks(AT_ONCE) {
-        let mut parts: Vec<io::IoSlice<'_>> =
-            chunks.iter().map(|chunk| io::IoSlice::new(chunk.as_ref())).collect();
-        let mut left = parts.as_mut_slice();
-        while left.iter().any(|part| !part.is_empty()) {
-            match pwritev(file, left, offset) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    offset += written as u64;
-                    io::IoSlice::advance_slices(&mut left, written);
-                }
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-    Ok(())
+    }))
 }
 
 /// The digest that a package index promised for a body.
-enum Expect {
+pub(crate) enum Expect {
     Sha256(Box<Sha256>, [u8; 32]),
     Sha512(Box<Sha512>, [u8; 64]),
 }
@@ -421,7 +447,7 @@ impl Expect {
         }
     }
 
-    fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha256(hasher, _) => hasher.update(bytes),
             Self::Sha512(hasher, _) => hasher.update(bytes),

@@ -5,38 +5,45 @@
 //!  |-- proved file, on disk --|.. (gap) ..|-- chunks in memory --|
 //! ```
 //!
-//! While the body is being stored there is no gap: the chunks begin where the file ends. When it is only
+//! While the body is being stored there is no gap: the chunks begin where the file ends. A part that can grow has a partial
+//! instead of the file: positions are those in the representation, and what is there already is passed by. When a body is only
 //! relayed, chunks that every reader has had are dropped, and a new reader is let in only where it will never
 //! meet the gap. The end is either `Complete` or a failure that every reader sees: a body that was cut never
 //! looks whole.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
-use std::fs::File;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use larder_policy::{CacheKey, StoredResponse};
+use larder_policy::{CacheKey, Candidate, Held, Runs, StoredResponse};
 use tokio::sync::Notify;
 
 use crate::blob::Blobs;
 use crate::body::{BodyReader, Window, WindowFault};
 use crate::digest::{BlobDigest, Groups};
 use crate::error::ReadError;
+use crate::files::StoreFile;
+use crate::partial::Partial;
 use crate::pool::LARGE;
-use crate::stored::slice;
+use crate::stored::{Core, slice};
+use crate::tail::Tail;
 
 /// Bytes that a relayed body may be ahead of its slowest reader.
 pub(crate) const RELAY_WINDOW: u64 = 256 * 1024;
-/// Chunks smaller than this are copied together.
-const SMALL_CHUNK: usize = 4096;
 
 /// The shared, growing body of a fetch. Followers read it from any offset, each at its own pace.
 pub struct Filling {
     key: CacheKey,
     response: StoredResponse,
     length: Option<u64>,
+    /// Which bytes of the representation this is to yield, where it is a part that can grow.
+    part: Option<Range<u64>>,
+    /// How long all of that is, if known.
+    complete_length: Option<u64>,
+    /// The stored response that is being completed.
+    base: Option<Arc<Core>>,
     state: Mutex<State>,
     /// More can be read, or the end is known.
     grown: Notify,
@@ -48,8 +55,11 @@ pub struct Filling {
 #[derive(Debug)]
 struct State {
     file: Option<FilePart>,
-    tail: VecDeque<Bytes>,
-    tail_start: u64,
+    partial: Option<Arc<Partial>>,
+    tail: Tail,
+    /// What was dropped before this position is nowhere any more.
+    lost_before: u64,
+    /// The position up to which it has come.
     total: u64,
     /// How far readers may read: short of the last bytes until the response is stored.
     visible: u64,
@@ -63,7 +73,7 @@ struct State {
 /// The part of the body that is in the temporary file.
 #[derive(Clone, Debug)]
 pub(crate) struct FilePart {
-    pub(crate) file: Arc<File>,
+    pub(crate) file: Arc<StoreFile>,
     pub(crate) groups: Arc<Groups>,
     pub(crate) len: u64,
 }
@@ -83,10 +93,41 @@ impl Filling {
         relay: bool,
         blobs: Arc<Blobs>,
     ) -> Self {
+        let part = response.can_grow();
+        let filling = Self::empty(key, response, length, relay, blobs);
+        match part {
+            Some(part) => filling.of_part(part.first()..part.last() + 1, part.complete_length(), None),
+            None => filling,
+        }
+    }
+
+    /// Has it fill a part, into the partial of `base` or into a new one.
+    pub(crate) fn of_part(
+        mut self,
+        part: Range<u64>,
+        complete_length: Option<u64>,
+        base: Option<Arc<Core>>,
+    ) -> Self {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        state.partial = base.as_ref().and_then(|base| base.partial.clone());
+        (state.total, state.visible) = (part.start, part.start);
+        (self.part, self.complete_length, self.base) = (Some(part), complete_length, base);
+        self
+    }
+
+    /// One that is no part.
+    pub(crate) fn empty(
+        key: CacheKey,
+        response: StoredResponse,
+        length: Option<u64>,
+        relay: bool,
+        blobs: Arc<Blobs>,
+    ) -> Self {
         let state = State {
             file: None,
-            tail: VecDeque::new(),
-            tail_start: 0,
+            partial: None,
+            tail: Tail::default(),
+            lost_before: 0,
             total: 0,
             visible: 0,
             relay,
@@ -96,7 +137,19 @@ impl Filling {
             had_readers: false,
         };
         let (grown, drained) = (Notify::new(), Notify::new());
-        Self { key, response, length, state: Mutex::new(state), grown, drained, blobs }
+        let (part, complete_length, base) = (None, None, None);
+        Self {
+            key,
+            response,
+            length,
+            part,
+            complete_length,
+            base,
+            state: Mutex::new(state),
+            grown,
+            drained,
+            blobs,
+        }
     }
 
     /// The cache key that is being filled.
@@ -120,7 +173,47 @@ impl Filling {
     /// Bytes received so far.
     #[must_use]
     pub fn received(&self) -> u64 {
-        self.lock().total
+        self.lock().total - self.start()
+    }
+
+    /// What policy decides about: the response as it will be.
+    #[must_use]
+    pub fn candidate(&self) -> Candidate<'_> {
+        Candidate { response: &self.response, runs: self.part.clone().map(|part| self.runs_with(part)) }
+    }
+
+    /// Which bytes of its representation it holds, or will.
+    #[must_use]
+    pub fn held(&self) -> Option<Held> {
+        match self.part.clone() {
+            Some(part) => Some(Held::Runs(self.runs_with(part))),
+            None => self.length.map(Held::Body),
+        }
+    }
+
+    fn runs_with(&self, part: Range<u64>) -> Arc<Runs> {
+        let runs = self.lock().partial.as_ref().map(|partial| partial.runs()).unwrap_or_default();
+        let mut runs = Arc::unwrap_or_clone(runs);
+        runs.insert(part);
+        Arc::new(runs)
+    }
+
+    /// How long the representation is of which this is all or a part, if known.
+    #[must_use]
+    pub fn complete_length(&self) -> Option<u64> {
+        if self.part.is_some() { self.complete_length } else { self.length }
+    }
+
+    fn start(&self) -> u64 {
+        self.part.as_ref().map_or(0, |part| part.start)
+    }
+
+    pub(crate) fn part(&self) -> Option<&Range<u64>> {
+        self.part.as_ref()
+    }
+
+    pub(crate) fn base(&self) -> Option<&Arc<Core>> {
+        self.base.as_ref()
     }
 
     /// Whether the body is only passed on: what its readers have had is gone.
@@ -135,22 +228,23 @@ impl Filling {
         self.lock().readers.len()
     }
 
-    /// Reads bytes `range` as they arrive; an end of `u64::MAX` is the end of the body.
+    /// Reads bytes `range` as they arrive; an end of `u64::MAX` is the end of the body. A part that can grow is read by
+    /// positions in the representation, from its first byte on at the earliest.
     ///
     /// `None` when the fetch has failed, or when the body is relayed and its start has gone by.
     #[must_use]
     pub fn reader(self: &Arc<Self>, range: Range<u64>) -> Option<BodyReader> {
         let mut state = self.lock();
-        let gap = state.file.as_ref().map_or(0, |part| part.len) < state.tail_start;
-        if state.end == End::Failed || (gap && range.start < state.tail_start) {
+        let start = range.start.max(self.start());
+        if state.end == End::Failed || start < state.lost_before {
             return None;
         }
         let id = state.next_reader;
         state.next_reader += 1;
-        state.readers.insert(id, range.start);
+        state.readers.insert(id, start);
         state.had_readers = true;
         drop(state);
-        let reader = FillReader { filling: self.clone(), id, at: range.start, end: range.end };
+        let reader = FillReader { filling: self.clone(), id, at: start, end: range.end };
         Some(BodyReader::of_filling(reader))
     }
 
@@ -159,33 +253,33 @@ impl Filling {
         let mut state = self.lock();
         let before = state.total;
         state.total += chunk.len() as u64;
-        state.append(chunk);
-        let completes = self.length == Some(state.total);
+        state.tail.push(before, chunk);
+        let completes = self.length == Some(state.total - self.start());
         state.visible = if completes && !state.relay { state.visible.min(before) } else { state.total };
         drop(state);
         self.grown.notify_waiters();
     }
 
-    /// Bytes of the chunks in memory, and where they begin.
+    /// The bytes up to a position are here already. Of those in memory there must be none, unless it is relayed.
+    pub(crate) fn skip(&self, to: u64) {
+        let mut state = self.lock();
+        state.total = state.total.max(to);
+        // As with a chunk that completes it, the end stays hidden until the response is stored.
+        let completes = self.length == Some(state.total - self.start());
+        state.visible = if completes && !state.relay { state.total.saturating_sub(1) } else { state.total };
+        drop(state);
+        self.grown.notify_waiters();
+    }
+
+    /// How many bytes are in memory, and the position where they end.
     pub(crate) fn tail(&self) -> (u64, u64) {
         let state = self.lock();
-        (state.total - state.tail_start, state.tail_start)
+        (state.tail.bytes(), state.total)
     }
 
     /// The first `len` bytes of the chunks in memory, which stay there.
     pub(crate) fn peek_tail(&self, len: u64) -> Vec<Bytes> {
-        let state = self.lock();
-        let mut left = len;
-        let mut chunks = Vec::new();
-        for chunk in &state.tail {
-            if left == 0 {
-                break;
-            }
-            let part = slice(chunk, 0, left);
-            left -= part.len() as u64;
-            chunks.push(part);
-        }
-        chunks
+        self.lock().tail.peek(len)
     }
 
     /// The first bytes of the chunks in memory are in the file now, up to the new length of it.
@@ -193,7 +287,14 @@ impl Filling {
         let mut state = self.lock();
         let len = part.len;
         state.file = Some(part);
-        state.drop_tail(len);
+        state.tail.drop_before(len);
+    }
+
+    /// The chunks in memory before a position are in the partial now.
+    pub(crate) fn added(&self, partial: Arc<Partial>, until: u64) {
+        let mut state = self.lock();
+        state.partial = Some(partial);
+        state.tail.drop_before(until);
     }
 
     /// From now on the body is only passed on to the readers that it has.
@@ -215,9 +316,13 @@ impl Filling {
                 let mut state = self.lock();
                 if let Some(slowest) = state.readers.values().min().copied() {
                     let until = slowest.min(state.total);
-                    state.drop_tail(until);
+                    let before = state.tail.bytes();
+                    state.tail.drop_before(until);
+                    if state.tail.bytes() < before {
+                        state.lost_before = until;
+                    }
                 }
-                let fits = state.total - state.tail_start <= RELAY_WINDOW;
+                let fits = state.tail.bytes() <= RELAY_WINDOW;
                 if state.readers.is_empty() && (state.had_readers || !fits) {
                     return Err(());
                 }
@@ -253,58 +358,13 @@ impl Filling {
     }
 }
 
-impl State {
-    fn append(&mut self, chunk: Bytes) {
-        if chunk.len() >= SMALL_CHUNK {
-            self.tail.push_back(chunk);
-            return;
-        }
-        // A small slice may hold a large buffer; so it is copied, behind the small one before it.
-        match self.tail.pop_back() {
-            Some(last) if last.len() + chunk.len() <= SMALL_CHUNK => {
-                self.tail.push_back([&last[..], &chunk[..]].concat().into());
-            }
-            last => {
-                self.tail.extend(last);
-                self.tail.push_back(Bytes::copy_from_slice(&chunk));
-            }
-        }
-    }
-
-    fn drop_tail(&mut self, until: u64) {
-        while self.tail_start < until {
-            let Some(mut chunk) = self.tail.pop_front() else { break };
-            let len = chunk.len() as u64;
-            if self.tail_start + len > until {
-                chunk = slice(&chunk, until - self.tail_start, len);
-                self.tail.push_front(chunk);
-                self.tail_start = until;
-            } else {
-                self.tail_start += len;
-            }
-        }
-    }
-
-    fn chunk_at(&self, at: u64) -> Option<Bytes> {
-        let mut start = self.tail_start;
-        for chunk in &self.tail {
-            let end = start + chunk.len() as u64;
-            if at < end {
-                return at.checked_sub(start).map(|skip| slice(chunk, skip, end - start));
-            }
-            start = end;
-        }
-        None
-    }
-}
-
 impl fmt::Debug for Filling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.lock();
         f.debug_struct("Filling")
             .field("key", &self.key)
             .field("length", &self.length)
-            .field("received", &state.total)
+            .field("total", &state.total)
             .field("relayed", &state.relay)
             .field("end", &state.end)
             .finish_non_exhaustive()
@@ -323,6 +383,7 @@ enum Step {
     End,
     Chunk(Bytes),
     File(FilePart, Window),
+    Partial(Arc<Partial>, Range<u64>),
     Wait,
 }
 
@@ -336,6 +397,7 @@ impl FillReader {
                 Step::End => return Ok(None),
                 Step::Chunk(bytes) => bytes,
                 Step::File(part, window) => self.read_file(&part, window).await?,
+                Step::Partial(partial, range) => self.read_partial(&partial, range).await?,
                 Step::Wait => {
                     grown.await;
                     continue;
@@ -362,14 +424,27 @@ impl FillReader {
                 let window = Window { at: self.at, end, limit: part.len, piece: LARGE };
                 return Ok(Step::File(part, window));
             }
-            let chunk = state.chunk_at(self.at).map(|chunk| slice(&chunk, 0, end - self.at));
-            return chunk.map(Step::Chunk).ok_or(ReadError::Aborted);
+            if let Some(chunk) = state.tail.chunk_at(self.at) {
+                return Ok(Step::Chunk(slice(&chunk, 0, end - self.at)));
+            }
+            let partial = state.partial.clone().ok_or(ReadError::Aborted)?;
+            return Ok(Step::Partial(partial, self.at..end));
         }
         match state.end {
             End::Open => Ok(Step::Wait),
             End::Complete => Ok(Step::End),
             End::Failed => Err(ReadError::Aborted),
         }
+    }
+
+    async fn read_partial(&self, partial: &Arc<Partial>, range: Range<u64>) -> Result<Bytes, ReadError> {
+        let Filling { blobs, base, .. } = &*self.filling;
+        partial.read(range, &blobs.pool).await.inspect_err(|error| match (error, base) {
+            (ReadError::Aborted, _) | (_, None) => {
+                tracing::warn!(%error, "an unfinished part cannot be read back");
+            }
+            (error, Some(core)) => blobs.report(core, error),
+        })
     }
 
     async fn read_file(&self, part: &FilePart, window: Window) -> Result<Bytes, ReadError> {

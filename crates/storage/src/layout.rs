@@ -5,6 +5,7 @@
 //! format      version and the store's random hash key; written once, never overwritten
 //! segments/   00000001.seg, ...
 //! blobs/      ab/cd/<hex>, <hex>.tree
+//! partials/   <hex>, <hex>.map: bodies of which some ranges are here
 //! temp/       bodies being written; emptied at start
 //! totals      a few numbers that help the next start
 //! index/      sled's files; index.corrupt-<millis> are those set aside
@@ -12,9 +13,9 @@
 //!
 //! No path is ever made from a URL.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::digest::BlobDigest;
 use crate::error::OpenError;
+use crate::files::{Files, StoreFile};
 
 const FORMAT: u32 = 1;
 const FORMAT_NAME: &str = "larder-store";
@@ -36,6 +38,7 @@ pub(crate) struct Layout {
     /// Keyed hashes of cache keys take this; random per store, so that nobody outside can make two URLs share
     /// a fingerprint.
     pub(crate) hash_key: [u8; 32],
+    files: Files,
     temp_count: AtomicU64,
 }
 
@@ -48,7 +51,8 @@ pub(crate) struct DirLock {
 impl Layout {
     /// Takes the directory over: owner, lock, format, and an empty `temp`.
     pub(crate) fn open(dir: &Path) -> Result<(Self, DirLock), OpenError> {
-        make_dir(dir)?;
+        let files = Files::default();
+        files.make_dir(dir).map_err(OpenError::io("create", dir))?;
         let found = fs::metadata(dir).map_err(OpenError::io("look at", dir))?;
         let user = rustix::process::geteuid().as_raw();
         if found.uid() != user {
@@ -60,12 +64,16 @@ impl Layout {
             fs::set_permissions(dir, Permissions::from_mode(0o700))
                 .map_err(OpenError::io("set the permissions of", dir))?;
         }
-        let layout = Self { dir: dir.to_owned(), hash_key, temp_count: AtomicU64::new(0) };
-        for path in [layout.segments(), layout.blobs(), layout.temp()] {
-            make_dir(&path)?;
+        let layout = Self { dir: dir.to_owned(), hash_key, files, temp_count: AtomicU64::new(0) };
+        for path in [layout.segments(), layout.blobs(), layout.partials(), layout.temp()] {
+            layout.files.make_dir(&path).map_err(OpenError::io("create", &path))?;
         }
         layout.sweep_temp()?;
         Ok((layout, lock))
+    }
+
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -97,6 +105,18 @@ impl Layout {
         path.into()
     }
 
+    pub(crate) fn partials(&self) -> PathBuf {
+        self.dir.join("partials")
+    }
+
+    pub(crate) fn partial(&self, name: &BlobDigest) -> PathBuf {
+        self.dir.join(format!("partials/{name}"))
+    }
+
+    pub(crate) fn partial_map(&self, name: &BlobDigest) -> PathBuf {
+        self.dir.join(format!("partials/{name}.map"))
+    }
+
     pub(crate) fn index(&self) -> PathBuf {
         self.dir.join("index")
     }
@@ -111,12 +131,17 @@ impl Layout {
     }
 
     /// A new file for a body; removed when dropped, unless it was renamed away.
-    pub(crate) fn temp_file(&self) -> io::Result<(TempFile, File)> {
+    pub(crate) fn temp_file(&self) -> io::Result<(TempFile, StoreFile)> {
         let number = self.temp_count.fetch_add(1, Ordering::Relaxed);
         let path = self.dir.join(format!("temp/{number:x}"));
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-        Ok((TempFile { path: Some(path) }, file))
+        let file = self.files.create(&path)?;
+        Ok((TempFile { files: self.files.clone(), path: Some(path) }, file))
+    }
+
+    /// A file that was another's and is about to be renamed; removed when dropped, if it was not.
+    pub(crate) fn taken(&self, path: PathBuf) -> io::Result<TempFile> {
+        self.files.len(&path)?;
+        Ok(TempFile { files: self.files.clone(), path: Some(path) })
     }
 
     fn sweep_temp(&self) -> Result<(), OpenError> {
@@ -133,6 +158,7 @@ impl Layout {
 /// A file that nobody else refers to yet; unlinked when dropped.
 #[derive(Debug)]
 pub(crate) struct TempFile {
+    files: Files,
     path: Option<PathBuf>,
 }
 
@@ -140,7 +166,7 @@ impl TempFile {
     /// Gives the file its final name, replacing what has it.
     pub(crate) fn rename(mut self, to: &Path) -> io::Result<()> {
         if let Some(path) = &self.path {
-            fs::rename(path, to)?;
+            self.files.rename(path, to)?;
         }
         self.path = None;
         Ok(())
@@ -151,14 +177,9 @@ impl Drop for TempFile {
     fn drop(&mut self) {
         if let Some(path) = &self.path {
             // What stays is swept at the next start.
-            let _ = fs::remove_file(path);
+            let _ = self.files.remove(path);
         }
     }
-}
-
-/// Makes a directory that only its owner can enter; fine when it is there.
-pub(crate) fn make_dir(path: &Path) -> Result<(), OpenError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(OpenError::io("create", path))
 }
 
 fn lock(dir: &Path) -> Result<DirLock, OpenError> {

@@ -5,7 +5,6 @@
 //! writer.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -15,12 +14,11 @@ use bytes::Bytes;
 use larder_policy::{CacheKey, StoredResponse};
 
 use crate::blob::{Hint, has_tree};
-use crate::body::read_resident;
 use crate::directory::{Fingerprint, Place, VariantTag};
 use crate::error::ReadError;
+use crate::files::StoreFile;
 use crate::metadata;
 use crate::record::{Head, Record, RecordFault};
-use crate::segment::read_full;
 use crate::shared::{Shared, TOUCH_EVERY};
 use crate::stats::IndexState;
 use crate::stored::{Core, Stored, Tier, Variants};
@@ -60,7 +58,9 @@ impl Lookup {
             return Variants::default();
         }
         self.shared.counters.disk_hits.add(1);
-        self.shared.memory.insert(&self.key, &cores, generation);
+        if cores.iter().all(|core| core.partial.is_none()) {
+            self.shared.memory.insert(&self.key, &cores, generation);
+        }
         cores.into_iter().map(|core| Stored::new(core, Tier::Disk)).collect()
     }
 
@@ -194,6 +194,9 @@ impl Lookup {
         let Some(response) = metadata::decode(record.front.metadata) else {
             return Ok(self.lost(place, None));
         };
+        if record.head.partial {
+            return self.with_partial(&record.head, reading, place, response);
+        }
         let core = |inline| self.core(&record.head, response, inline);
         if !record.head.blob {
             return Ok(Outcome::Hit(core(Some(Bytes::copy_from_slice(record.body)))));
@@ -234,6 +237,34 @@ impl Lookup {
         Ok(self.lost(place, None))
     }
 
+    fn with_partial(
+        &self,
+        head: &Head,
+        reading: Reading,
+        place: Place,
+        response: StoredResponse,
+    ) -> io::Result<Outcome> {
+        let partials = &self.shared.partials;
+        let opened = match partials.cached(&head.digest) {
+            Some(partial) => Ok(partial),
+            None if reading == Reading::Resident => return Ok(Outcome::Blocks),
+            None => partials.open(&head.digest),
+        };
+        match opened {
+            Ok(partial) if !partial.runs().is_empty() => {
+                let mut core = self.core(head, response, None);
+                if let Some(core) = Arc::get_mut(&mut core) {
+                    core.partial = Some(partial);
+                }
+                Ok(Outcome::Hit(core))
+            }
+            Err(ReadError::Unreadable { kind, .. }) if kind != io::ErrorKind::NotFound => Err(kind.into()),
+            // Its map is gone or damaged from the start; or it left with its record just now.
+            Err(ReadError::Unreadable { .. }) => Ok(self.lost(place, None)),
+            Ok(_) | Err(_) => Ok(self.lost(place, Some(RecordFault::Body))),
+        }
+    }
+
     fn is_removed(&self, head: &Head) -> bool {
         self.shared.removed.below(self.fingerprint).is_some_and(|below| head.sequence < below)
     }
@@ -247,6 +278,7 @@ impl Lookup {
             digest: head.digest,
             len: head.body_len,
             inline,
+            partial: None,
             sequence: AtomicU64::new(head.sequence),
             touched: AtomicU32::new(self.shared.now()),
             blobs: self.shared.blobs.clone(),
@@ -262,12 +294,12 @@ enum Reading {
 
 impl Reading {
     /// The record's bytes; `None` when that would block.
-    fn bytes(self, file: &File, place: Place) -> io::Result<Option<Vec<u8>>> {
+    fn bytes(self, file: &StoreFile, place: Place) -> io::Result<Option<Vec<u8>>> {
         let offset = u64::from(place.offset);
         let mut bytes = vec![0; place.length as usize];
         let read = match self {
-            Self::Resident => read_resident(file, &mut bytes, offset),
-            Self::Blocking => read_full(file, &mut bytes, offset)?,
+            Self::Resident => file.read_resident(&mut bytes, offset),
+            Self::Blocking => file.read_full(&mut bytes, offset)?,
         };
         if read < bytes.len() && self == Self::Resident {
             return Ok(None);

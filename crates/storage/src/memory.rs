@@ -1,17 +1,18 @@
 //! The hot tier: whole small responses, and the heads of large ones, in memory and bounded in bytes.
 //!
 //! A slot holds all variants of a key or is not there: a lookup that finds it need not look further. The map
-//! is split into shards with a lock each; a hit is one hash, one lock and one clone of an `Arc`. A lookup that
+//! is split into shards with a lock and an eviction order each; a hit is one hash, one lock and one clone of an `Arc`. A lookup that
 //! read from disk may put its find here only if nothing in the shard was changed by the writer since it began:
 //! otherwise what was removed meanwhile would come back.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use larder_policy::CacheKey;
-use lru::LruCache;
 
 use crate::directory::VariantTag;
+use crate::eviction::{Algorithm, Eviction};
 use crate::stored::{Core, Stored, Tier, Variants};
 
 /// A shard is worth its lock from this many bytes on.
@@ -22,15 +23,18 @@ const SHARDS_MAX: u64 = 64;
 #[derive(Debug)]
 pub(crate) struct Memory {
     shards: Box<[Mutex<Shard>]>,
-    shard_limit: usize,
     object_max: usize,
     hasher: RandomState,
 }
 
 #[derive(Debug)]
 struct Shard {
-    slots: LruCache<u64, Slot, BuildHasherDefault<Hashed>>,
-    bytes: usize,
+    slots: HashMap<u64, Slot, BuildHasherDefault<Hashed>>,
+    /// Knows slots by their numbers, bounded by the shard's share of the limit.
+    eviction: Box<dyn Eviction>,
+    /// The hash of each numbered slot, and the numbers that are free.
+    hashes: Vec<u64>,
+    free: Vec<u32>,
     /// Rises with every change that the writer makes.
     generation: u64,
     hits: u64,
@@ -40,7 +44,7 @@ struct Shard {
 struct Slot {
     key: CacheKey,
     variants: Variants,
-    bytes: usize,
+    number: u32,
 }
 
 /// The map's keys are hashes already.
@@ -66,19 +70,20 @@ impl Hasher for Hashed {
 pub(crate) struct Generation(u64);
 
 impl Memory {
-    pub(crate) fn new(limit: u64, object_max: u64) -> Self {
+    pub(crate) fn new(limit: u64, object_max: u64, algorithm: Algorithm) -> Self {
         let shards = (limit / SHARD_BYTES).clamp(1, SHARDS_MAX);
         let shard = || {
             Mutex::new(Shard {
-                slots: LruCache::unbounded_with_hasher(BuildHasherDefault::default()),
-                bytes: 0,
+                slots: HashMap::default(),
+                eviction: algorithm.in_memory(limit / shards),
+                hashes: Vec::new(),
+                free: Vec::new(),
                 generation: 0,
                 hits: 0,
             })
         };
         Self {
             shards: (0..shards).map(|_| shard()).collect(),
-            shard_limit: usize::try_from(limit / shards).unwrap_or(usize::MAX),
             object_max: usize::try_from(object_max).unwrap_or(usize::MAX),
             hasher: RandomState::new(),
         }
@@ -92,6 +97,7 @@ impl Memory {
         if slot.key != *key {
             return None;
         }
+        shard.eviction.access(slot.number, hash);
         shard.hits += 1;
         Some(slot.variants.clone())
     }
@@ -114,7 +120,7 @@ impl Memory {
         let Some((hash, mut shard)) = self.shard(&core.key) else { return };
         shard.generation += 1;
         let mut variants = vec![core.clone()];
-        match shard.slots.peek(&hash).filter(|slot| slot.key == core.key) {
+        match shard.slots.get(&hash).filter(|slot| slot.key == core.key) {
             Some(slot) => {
                 let others = slot.variants.iter().filter(|other| other.core.variant != core.variant);
                 variants.extend(others.take(most.saturating_sub(1)).map(|other| other.core.clone()));
@@ -129,7 +135,7 @@ impl Memory {
     pub(crate) fn remove(&self, key: &CacheKey) -> usize {
         let Some((hash, mut shard)) = self.shard(key) else { return 0 };
         shard.generation += 1;
-        if shard.slots.peek(&hash).is_some_and(|slot| slot.key == *key) {
+        if shard.slots.get(&hash).is_some_and(|slot| slot.key == *key) {
             return shard.drop_slot(hash);
         }
         0
@@ -142,7 +148,7 @@ impl Memory {
         let here = |slot: &&Slot| {
             slot.key == *key && slot.variants.iter().any(|stored| stored.core.variant == variant)
         };
-        if shard.slots.peek(&hash).filter(here).is_some() {
+        if shard.slots.get(&hash).filter(here).is_some() {
             // The others are read again when they are asked for.
             shard.drop_slot(hash);
         }
@@ -169,7 +175,7 @@ impl Memory {
     pub(crate) fn figures(&self) -> (u64, u64, u64) {
         self.shards.iter().fold((0, 0, 0), |(bytes, keys, hits), shard| {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            (bytes + shard.bytes as u64, keys + shard.slots.len() as u64, hits + shard.hits)
+            (bytes + shard.eviction.used(), keys + shard.slots.len() as u64, hits + shard.hits)
         })
     }
 
@@ -182,28 +188,55 @@ impl Memory {
     }
 
     fn put(&self, shard: &mut Shard, hash: u64, key: &CacheKey, variants: &[Arc<Core>]) {
-        shard.drop_slot(hash);
-        let bytes = variants.iter().map(|core| core.weight()).sum();
+        let replaced = shard.drop_slot(hash) > 0;
+        let bytes = variants.iter().map(|core| core.weight() as u64).sum();
         let too_large =
             |core: &Arc<Core>| core.inline.as_ref().is_some_and(|body| body.len() > self.object_max);
-        if variants.is_empty() || bytes > self.shard_limit || variants.iter().any(too_large) {
+        if variants.is_empty() || bytes > shard.eviction.capacity() || variants.iter().any(too_large) {
             return;
         }
+        let Some(number) = shard.take_number(hash) else { return };
         let variants = variants.iter().map(|core| Stored::new(core.clone(), Tier::Memory)).collect();
-        shard.slots.put(hash, Slot { key: key.clone(), variants, bytes });
-        shard.bytes += bytes;
-        while shard.bytes > self.shard_limit {
-            let Some((_, slot)) = shard.slots.pop_lru() else { break };
-            shard.bytes -= slot.bytes;
+        shard.slots.insert(hash, Slot { key: key.clone(), variants, number });
+        for victim in shard.eviction.admit(number, bytes, hash) {
+            shard.drop_victim(victim);
+        }
+        if replaced {
+            // It comes with what it had become: whatever is replaced was in use.
+            shard.eviction.access(number, hash);
         }
     }
 }
 
 impl Shard {
+    /// A number for a new slot; `None` when four billion are in use.
+    fn take_number(&mut self, hash: u64) -> Option<u32> {
+        let number = match self.free.pop() {
+            Some(number) => number,
+            None => u32::try_from(self.hashes.len()).ok().filter(|number| *number != u32::MAX)?,
+        };
+        match self.hashes.get_mut(number as usize) {
+            Some(place) => *place = hash,
+            None => self.hashes.push(hash),
+        }
+        Some(number)
+    }
+
+    /// Returns how many variants it had.
     fn drop_slot(&mut self, hash: u64) -> usize {
-        self.slots.pop(&hash).map_or(0, |slot| {
-            self.bytes -= slot.bytes;
+        self.slots.remove(&hash).map_or(0, |slot| {
+            self.eviction.remove(slot.number);
+            self.free.push(slot.number);
             slot.variants.len()
         })
+    }
+
+    /// Drops what the eviction order has let go of.
+    fn drop_victim(&mut self, number: u32) {
+        if let Some(hash) = self.hashes.get(number as usize)
+            && self.slots.remove(hash).is_some()
+        {
+            self.free.push(number);
+        }
     }
 }

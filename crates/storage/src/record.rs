@@ -5,13 +5,13 @@
 //!      0      4  magic "LREC"
 //!      4      1  version, 1
 //!      5      1  state: 0 live, anything else dead; written in place later, so not in the checksum
-//!      6      1  flags: bit 0 = the body is a blob; other bits are zero
+//!      6      1  flags: bit 0 = the body is a blob; bits 0 and 1 = it is a partial; other bits are zero
 //!      7      1  zero
 //!      8      8  sequence number: of two records of one variant the higher one counts
 //!     16      4  length of the key
 //!     20      4  length of the metadata
-//!     24      8  length of the body
-//!     32     32  BLAKE3 digest of the body
+//!     24      8  length of the body; of a partial: what its files take on disk
+//!     32     32  BLAKE3 digest of the body; of a partial: its name
 //!     64      4  variant tag
 //!     68      4  CRC-32C of bytes 0 to 67 (byte 5 taken as zero), key and metadata
 //!     72         key, metadata, the body itself unless it is a blob, zeros up to a multiple of 8
@@ -20,12 +20,14 @@
 //! The checksum proves head, key and metadata without reading the body; the digest proves the body, small
 //! ones too, when it is read. Decoding is total: any bytes give a record or a fault, never a panic.
 
+use crate::blob::{blob_blocks, file_blocks};
 use crate::digest::BlobDigest;
 use crate::directory::VariantTag;
 
 const MAGIC: [u8; 4] = *b"LREC";
 const VERSION: u8 = 1;
 const FLAG_BLOB: u8 = 1;
+const FLAG_PARTIAL: u8 = 2;
 /// Bytes of a record before its key.
 pub(crate) const HEAD_BYTES: usize = 72;
 /// Records begin at multiples of this.
@@ -58,7 +60,10 @@ pub(crate) enum RecordFault {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Head {
     pub(crate) live: bool,
+    /// The body is not in the record.
     pub(crate) blob: bool,
+    /// It is a partial.
+    pub(crate) partial: bool,
     pub(crate) sequence: u64,
     pub(crate) key_len: usize,
     pub(crate) meta_len: usize,
@@ -88,7 +93,9 @@ impl Head {
         let variant = VariantTag(u32::from_le_bytes(reader.array()?));
         let checksum = u32::from_le_bytes(reader.array()?);
         let blob = flags & FLAG_BLOB != 0;
-        if flags & !FLAG_BLOB != 0
+        let partial = flags & FLAG_PARTIAL != 0;
+        if flags & !(FLAG_BLOB | FLAG_PARTIAL) != 0
+            || (partial && !blob)
             || zero != 0
             || key_len > PART_MAX
             || meta_len > PART_MAX
@@ -96,7 +103,14 @@ impl Head {
         {
             return Err(RecordFault::Shape);
         }
-        Ok(Self { live: state == 0, blob, sequence, key_len, meta_len, body_len, digest, variant, checksum })
+        let live = state == 0;
+        Ok(Self { live, blob, partial, sequence, key_len, meta_len, body_len, digest, variant, checksum })
+    }
+
+    /// The file in which the body is, unless it is in the record.
+    pub(crate) fn file(&self) -> Option<BodyFile> {
+        let kind = if self.partial { FileKind::Partial } else { FileKind::Blob };
+        self.blob.then_some(BodyFile { kind, name: self.digest, len: self.body_len })
     }
 
     /// Bytes of head, key and metadata.
@@ -169,7 +183,35 @@ pub(crate) struct EncodedFront {
 pub(crate) struct BodyFacts {
     pub(crate) digest: BlobDigest,
     pub(crate) len: u64,
-    pub(crate) blob: bool,
+    /// What it is, if not in the record.
+    pub(crate) file: Option<FileKind>,
+}
+
+/// What a body is that has a file of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum FileKind {
+    Blob,
+    Partial,
+}
+
+/// The file that a record names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct BodyFile {
+    pub(crate) kind: FileKind,
+    /// The digest of a blob, the name of a partial.
+    pub(crate) name: BlobDigest,
+    /// Length of a blob; of a partial, what its files take on disk.
+    pub(crate) len: u64,
+}
+
+impl BodyFile {
+    /// Blocks that it takes on disk, with what lies beside it, at least one.
+    pub(crate) fn blocks(&self) -> u32 {
+        match self.kind {
+            FileKind::Blob => blob_blocks(self.len),
+            FileKind::Partial => u32::try_from(file_blocks(self.len)).unwrap_or(u32::MAX).max(1),
+        }
+    }
 }
 
 impl EncodedFront {
@@ -182,7 +224,12 @@ impl EncodedFront {
         let meta_len = u32::try_from(metadata.len()).ok()?;
         let mut bytes = Vec::with_capacity(HEAD_BYTES + key.len() + metadata.len());
         bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&[VERSION, 0, if body.blob { FLAG_BLOB } else { 0 }, 0]);
+        let flags = match body.file {
+            None => 0,
+            Some(FileKind::Blob) => FLAG_BLOB,
+            Some(FileKind::Partial) => FLAG_BLOB | FLAG_PARTIAL,
+        };
+        bytes.extend_from_slice(&[VERSION, 0, flags, 0]);
         bytes.extend_from_slice(&0_u64.to_le_bytes());
         bytes.extend_from_slice(&key_len.to_le_bytes());
         bytes.extend_from_slice(&meta_len.to_le_bytes());
@@ -248,7 +295,7 @@ mod tests {
     use super::*;
 
     fn encode(key: &str, metadata: &[u8], body: &[u8], sequence: u64) -> Vec<u8> {
-        let facts = BodyFacts { digest: BlobDigest::of(body), len: body.len() as u64, blob: false };
+        let facts = BodyFacts { digest: BlobDigest::of(body), len: body.len() as u64, file: None };
         let mut front = EncodedFront::new(key, metadata, VariantTag(7), facts).unwrap();
         let mut bytes = front.seal(sequence).to_vec();
         bytes.extend_from_slice(body);

@@ -9,17 +9,16 @@
 //! lookups ask the index for what the directory does not have yet; while a rebuild goes on, they miss it.
 
 use std::fs;
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::command::{BlobRef, Command, Recovered};
+use crate::command::{Command, Recovered};
 use crate::digest::BlobDigest;
 use crate::index::{Index, Opened, Watermark};
 use crate::layout::Layout;
+use crate::record::FileKind;
 use crate::segment::{Found, Scan};
 use crate::shared::Shared;
 use crate::stats::IndexState;
@@ -81,8 +80,8 @@ impl Recovery {
         self.send_batch()?;
         self.shared.state.send_replace(IndexState::Loading);
         let mut closed = false;
-        let loaded = index.scan(&mut |fingerprint, entries| {
-            self.batch.extend(entries.into_iter().map(|entry| entry.recovered(fingerprint)));
+        let loaded = index.scan(&mut |fingerprint, entry| {
+            self.batch.push(entry.recovered(fingerprint));
             closed = self.batch.len() >= BATCH && self.send_batch().is_err();
             !closed
         });
@@ -127,10 +126,9 @@ impl Recovery {
         loop {
             match scan.next() {
                 Ok(Some(Found::Record { place, head, front })) if head.live => {
-                    let blob = head.blob.then_some(BlobRef { digest: head.digest, len: head.body_len });
                     let fingerprint = shared.keys.fingerprint(front.key);
-                    let variant = head.variant;
-                    self.batch.push(Recovered { fingerprint, variant, place, blob, indexed: false });
+                    let (variant, file) = (head.variant, head.file());
+                    self.batch.push(Recovered { fingerprint, variant, place, file, indexed: false });
                 }
                 Ok(Some(Found::Record { .. })) => {}
                 Ok(Some(Found::Damage { offset, bytes, fault })) => {
@@ -165,12 +163,18 @@ fn send(shared: &Shared, sender: &mpsc::WeakSender<Command>, command: Command) -
     sender.blocking_send(command).map_err(|_| Closed)
 }
 
-/// Looks for blobs that no record names and has them removed, on a thread of its own. `known` are the digest
-/// prefixes of those that have an owner, sorted.
+/// Looks for blobs and partials that no record names and has them removed, on a thread of its own. `known` are the prefixes
+/// of the names of those that have an owner, sorted.
 pub(crate) fn sweep(shared: Arc<Shared>, sender: mpsc::WeakSender<Command>, known: Arc<[u64]>) {
     spawn("larder-sweep", move || {
-        let mut directories = 0;
-        let _ = sweep_dir(&shared, &sender, &known, &shared.layout.blobs(), &mut directories);
+        let (mut directories, mut none) = (0, 0);
+        let swept = [
+            sweep_dir(&shared, &sender, &known, FileKind::Blob, &shared.layout.blobs(), &mut directories),
+            sweep_dir(&shared, &sender, &known, FileKind::Partial, &shared.layout.partials(), &mut none),
+        ];
+        if swept.iter().any(Result::is_err) {
+            return;
+        }
         let _ = send(&shared, &sender, Command::SweepDone { directories });
     });
 }
@@ -179,6 +183,7 @@ fn sweep_dir(
     shared: &Shared,
     sender: &mpsc::WeakSender<Command>,
     known: &[u64],
+    kind: FileKind,
     dir: &Path,
     directories: &mut u64,
 ) -> Result<(), Closed> {
@@ -188,11 +193,15 @@ fn sweep_dir(
         let path = entry.path();
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             *directories += 1;
-            sweep_dir(shared, sender, known, &path, directories)?;
+            sweep_dir(shared, sender, known, kind, &path, directories)?;
             continue;
         }
         let name = entry.file_name();
-        let digest = name.to_str().and_then(|name| BlobDigest::from_hex(name.trim_end_matches(".tree")));
+        let beside = match kind {
+            FileKind::Blob => ".tree",
+            FileKind::Partial => ".map",
+        };
+        let digest = name.to_str().and_then(|name| BlobDigest::from_hex(name.trim_end_matches(beside)));
         if let Some(digest) = digest.filter(|digest| known.binary_search(&digest.prefix()).is_err()) {
             orphans.push(digest);
         }
@@ -201,8 +210,8 @@ fn sweep_dir(
         return Ok(());
     }
     orphans.dedup();
-    tracing::debug!(count = orphans.len(), "blobs without an owner are removed");
-    send(shared, sender, Command::Orphans(orphans))
+    tracing::debug!(?kind, count = orphans.len(), "files without an owner are removed");
+    send(shared, sender, Command::Orphans(kind, orphans))
 }
 
 /// What a life of the directory leaves for the start of the next.
@@ -224,7 +233,7 @@ pub(crate) struct Totals {
 /// A missing or damaged file is all zero: it only helps.
 pub(crate) fn read_totals(layout: &Layout) -> Totals {
     let read = || {
-        let bytes = fs::read(layout.totals()).ok()?;
+        let bytes = layout.files().read(&layout.totals()).ok()?;
         let (body, check) = bytes.split_first_chunk::<12>()?;
         if crc32c::crc32c(body).to_le_bytes() != *check {
             return None;
@@ -240,9 +249,11 @@ pub(crate) fn write_totals(layout: &Layout, totals: Totals) {
     let mut bytes = totals.blob_blocks.to_le_bytes().to_vec();
     bytes.extend_from_slice(&totals.next_segment.to_le_bytes());
     bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
-    let write = || -> io::Result<()> {
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(false).open(layout.totals())?.write_all_at(&bytes, 0)
+    let write = || {
+        // A crash in between leaves a name that is overwritten the next time.
+        let new = layout.totals().with_extension("new");
+        layout.files().create(&new)?.write_all(&[bytes], 0)?;
+        layout.files().rename(&new, &layout.totals())
     };
     if let Err(error) = write() {
         tracing::debug!(%error, "cannot note the totals");

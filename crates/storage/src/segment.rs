@@ -11,15 +11,15 @@
 //! Numbers only rise and are not used twice in one life of a directory. A process never appends to a segment
 //! of an earlier one, so a torn end stays where it is, as dead bytes.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
 
 use crate::directory::Place;
+use crate::files::StoreFile;
 use crate::layout::Layout;
 use crate::record::{ALIGN, DEAD, Front, HEAD_BYTES, Head, RecordFault, STATE_OFFSET};
 
@@ -67,10 +67,9 @@ pub(crate) fn list(layout: &Layout) -> io::Result<Vec<(u32, u64)>> {
 }
 
 /// Makes a new segment file with its header in it.
-pub(crate) fn create(layout: &Layout, id: u32) -> io::Result<File> {
-    let file =
-        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(layout.segment(id))?;
-    file.write_all_at(&header(id), 0)?;
+pub(crate) fn create(layout: &Layout, id: u32) -> io::Result<StoreFile> {
+    let file = layout.files().create_new(&layout.segment(id))?;
+    file.write_all(&[header(id)], 0)?;
     Ok(file)
 }
 
@@ -78,7 +77,7 @@ pub(crate) fn create(layout: &Layout, id: u32) -> io::Result<File> {
 #[derive(Debug)]
 pub(crate) struct SegmentFiles {
     layout: Arc<Layout>,
-    open: Mutex<LruCache<u32, Arc<File>>>,
+    open: Mutex<LruCache<u32, Arc<StoreFile>>>,
 }
 
 impl SegmentFiles {
@@ -88,20 +87,20 @@ impl SegmentFiles {
     }
 
     /// The file, if it is open already.
-    pub(crate) fn cached(&self, id: u32) -> Option<Arc<File>> {
+    pub(crate) fn cached(&self, id: u32) -> Option<Arc<StoreFile>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
-    pub(crate) fn open(&self, id: u32) -> io::Result<Arc<File>> {
+    pub(crate) fn open(&self, id: u32) -> io::Result<Arc<StoreFile>> {
         if let Some(file) = self.cached(id) {
             return Ok(file);
         }
-        let file = Arc::new(OpenOptions::new().read(true).write(true).open(self.layout.segment(id))?);
+        let file = Arc::new(self.layout.files().open_to_write(&self.layout.segment(id))?);
         self.add(id, file.clone());
         Ok(file)
     }
 
-    pub(crate) fn add(&self, id: u32, file: Arc<File>) {
+    pub(crate) fn add(&self, id: u32, file: Arc<StoreFile>) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).put(id, file);
     }
 
@@ -112,13 +111,13 @@ impl SegmentFiles {
 
     /// Marks a record as dead in place.
     pub(crate) fn mark_dead(&self, place: Place) -> io::Result<()> {
-        self.open(place.segment)?.write_all_at(&[DEAD], u64::from(place.offset) + STATE_OFFSET)
+        self.open(place.segment)?.write_all(&[[DEAD]], u64::from(place.offset) + STATE_OFFSET)
     }
 
     /// Reads the fixed part of the record at a place.
     pub(crate) fn head(&self, place: Place) -> io::Result<Head> {
         let mut bytes = [0; HEAD_BYTES];
-        self.open(place.segment)?.read_exact_at(&mut bytes, u64::from(place.offset))?;
+        self.open(place.segment)?.read_exact(&mut bytes, u64::from(place.offset))?;
         Head::decode(&bytes).map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))
     }
 }
@@ -139,7 +138,7 @@ pub(crate) enum Found<'a> {
 #[derive(Debug)]
 pub(crate) struct Scan {
     id: u32,
-    file: Arc<File>,
+    file: Arc<StoreFile>,
     offset: u64,
     end: u64,
     window: Vec<u8>,
@@ -148,7 +147,7 @@ pub(crate) struct Scan {
 
 impl Scan {
     /// Scans `file` from `offset` (zero is the first record) to `end`.
-    pub(crate) fn new(id: u32, file: Arc<File>, offset: u64, end: u64) -> Self {
+    pub(crate) fn new(id: u32, file: Arc<StoreFile>, offset: u64, end: u64) -> Self {
         let offset = offset.max(FIRST_RECORD).next_multiple_of(ALIGN);
         Self { id, file, offset, end, window: Vec::new(), window_at: 0 }
     }
@@ -216,24 +215,10 @@ impl Scan {
         let size = (len.max(WINDOW) as u64).min(self.end - offset);
         self.window.resize(usize::try_from(size).map_err(invalid)?, 0);
         self.window_at = offset;
-        let read = read_full(&self.file, &mut self.window, offset)?;
+        let read = self.file.read_full(&mut self.window, offset)?;
         self.window.truncate(read);
         Ok(())
     }
-}
-
-/// Reads until the buffer is full or the file ends.
-pub(crate) fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut done = 0;
-    while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, offset + done as u64) {
-            Ok(0) => break,
-            Ok(read) => done += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(done)
 }
 
 fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
@@ -255,12 +240,12 @@ mod tests {
         let mut places = Vec::new();
         for (n, key) in keys.iter().enumerate() {
             let body = vec![n as u8; 100 + n];
-            let facts = BodyFacts { digest: BlobDigest::of(&body), len: body.len() as u64, blob: false };
+            let facts = BodyFacts { digest: BlobDigest::of(&body), len: body.len() as u64, file: None };
             let mut bytes =
                 EncodedFront::new(key, b"meta", VariantTag(0), facts).unwrap().seal(n as u64).to_vec();
             bytes.extend_from_slice(&body);
             bytes.resize(bytes.len().next_multiple_of(8), 0);
-            file.write_all_at(&bytes, at).unwrap();
+            file.write_all(&[&bytes], at).unwrap();
             places.push(Place { segment: 3, offset: at as u32, length: bytes.len() as u32 });
             at += bytes.len() as u64;
         }
@@ -270,8 +255,8 @@ mod tests {
     type Records = Vec<(String, Place, bool)>;
 
     fn scan(layout: &Arc<Layout>) -> (Records, Vec<(u64, u64)>) {
-        let file = Arc::new(File::open(layout.segment(3)).unwrap());
-        let end = file.metadata().unwrap().len();
+        let file = Arc::new(layout.files().open(&layout.segment(3)).unwrap());
+        let end = file.len().unwrap();
         let mut scan = Scan::new(3, file, 0, end);
         let (mut records, mut damages) = (Vec::new(), Vec::new());
         while let Some(found) = scan.next().unwrap() {
@@ -304,8 +289,8 @@ mod tests {
     #[test]
     fn a_scan_goes_on_behind_damage() {
         let (_root, layout, places) = segment_with(&["a", "b", "c"]);
-        let file = OpenOptions::new().write(true).open(layout.segment(3)).unwrap();
-        file.write_all_at(&[0xff; 20], u64::from(places[1].offset) + 30).unwrap();
+        let file = layout.files().open_to_write(&layout.segment(3)).unwrap();
+        file.write_all(&[[0xff; 20]], u64::from(places[1].offset) + 30).unwrap();
         let (records, damages) = scan(&layout);
         assert_eq!(records.iter().map(|(key, ..)| key.as_str()).collect::<Vec<_>>(), ["a", "c"]);
         assert_eq!(damages, [(u64::from(places[1].offset), u64::from(places[1].length))]);
@@ -314,7 +299,7 @@ mod tests {
     #[test]
     fn a_torn_end_is_damage_up_to_the_end() {
         let (_root, layout, places) = segment_with(&["a", "b"]);
-        let file = OpenOptions::new().write(true).open(layout.segment(3)).unwrap();
+        let file = layout.files().open_to_write(&layout.segment(3)).unwrap();
         file.set_len(u64::from(places[1].offset) + 50).unwrap();
         let (records, damages) = scan(&layout);
         assert_eq!(records.len(), 1);

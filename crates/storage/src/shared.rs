@@ -15,6 +15,7 @@ use crate::index::IndexReader;
 use crate::layout::Layout;
 use crate::memory::Memory;
 use crate::options::Options;
+use crate::partial::Partials;
 use crate::segment::SegmentFiles;
 use crate::stats::{Counters, IndexState};
 
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) memory: Memory,
     pub(crate) segments: SegmentFiles,
     pub(crate) blobs: Arc<Blobs>,
+    pub(crate) partials: Arc<Partials>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) index: IndexReader,
     pub(crate) state: watch::Sender<IndexState>,
@@ -55,9 +57,10 @@ impl Shared {
     ) -> Self {
         let keys = Keys::new(layout.hash_key);
         Self {
-            memory: Memory::new(options.memory_limit, options.memory_object_max),
+            memory: Memory::new(options.memory_limit, options.memory_object_max, options.memory_eviction),
             segments: SegmentFiles::new(layout.clone()),
             directory: Directory::new(),
+            partials: Arc::new(Partials::new(layout.clone())),
             index: IndexReader::default(),
             state: watch::Sender::new(IndexState::Opening),
             removed: Tombstones::default(),

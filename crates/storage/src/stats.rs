@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::eviction::Algorithm;
+
 /// A number that only grows, or one that is set; read without any order towards others.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -87,6 +89,10 @@ pub struct Stats {
     pub memory_objects: u64,
     /// Bytes of memory of the directory.
     pub directory_bytes: u64,
+    /// How the memory tier chooses what leaves.
+    pub memory_eviction: Algorithm,
+    /// How the disk tier does.
+    pub eviction: Algorithm,
     /// Lookups answered from memory.
     pub memory_hits: u64,
     /// Lookups answered from disk.

@@ -4,6 +4,7 @@
 //! changes are made by one thread of its own, so none of them can race another. Nothing here fails a request:
 //! what cannot be read is a miss, what cannot be written is passed on.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -12,11 +13,11 @@ use larder_policy::packages::ExpectedDigest;
 use larder_policy::{CacheKey, StoredResponse};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::blob::{Blobs, Hint};
+use crate::blob::{BLOCK, Blobs, Hint};
 use crate::command::{AppendBody, Command};
 use crate::entries::Entries;
 use crate::error::{Error, OpenError};
-use crate::fill::{Fill, append, new_core};
+use crate::fill::{CoreBody, Fill, append, new_core};
 use crate::filling::Filling;
 use crate::filter::Filter;
 use crate::layout::Layout;
@@ -117,19 +118,50 @@ impl Store {
         Fill::new(shared.clone(), self.handle.sender.clone(), filling, expect)
     }
 
+    /// Begins to fill `range` of the representation of which a stored response has a part; `response` is its head from then
+    /// on. What is here of the range need not be written again, see [`Fill::skip`]; `expect` is the digest of all of the
+    /// representation, which is `complete_length` bytes long.
+    ///
+    /// `None` when the stored response is no part that can grow, or one in too many pieces.
+    #[must_use]
+    pub fn begin_into(
+        &self,
+        stored: &Arc<Stored>,
+        response: StoredResponse,
+        range: Range<u64>,
+        complete_length: Option<u64>,
+        expect: Option<ExpectedDigest>,
+    ) -> Option<Fill> {
+        let shared = &self.handle.shared;
+        let base = stored.core.clone();
+        let partial = base.partial.as_ref().filter(|partial| !partial.is_ragged())?;
+        let length = range.end.saturating_sub(range.start);
+        let held = partial.runs().bytes();
+        let relay = !shared.is_storing() || held.saturating_add(length) > shared.options.largest_object();
+        let (key, blobs) = (base.key.clone(), shared.blobs.clone());
+        let filling = Filling::empty(key, response, Some(length), relay, blobs);
+        let filling = filling.of_part(range, complete_length, Some(base));
+        Some(Fill::new(shared.clone(), self.handle.sender.clone(), filling, expect))
+    }
+
     /// Stores new metadata for a stored body, as after a 304. The old record is replaced.
     ///
     /// What is returned has the new metadata also when the disk refused it.
     pub async fn freshen(&self, stored: &Arc<Stored>, response: StoredResponse) -> Arc<Stored> {
         let shared = &self.handle.shared;
         let old = &stored.core;
-        let core = new_core(shared, &old.key, response, old.digest, old.len, old.inline.clone());
+        let (digest, inline, partial) = (old.digest, old.inline.clone(), old.partial.clone());
+        let len = partial.as_ref().map_or(old.len, |partial| u64::from(partial.blocks()) * BLOCK);
+        let core = new_core(shared, &old.key, response, CoreBody { digest, len, inline, partial });
         let body = match &old.inline {
+            _ if old.partial.is_some() => AppendBody::Partial { fresh: None, reservation: None },
             Some(inline) if old.len <= shared.options.segment_max() => AppendBody::Inline(inline.clone()),
             _ => AppendBody::Existing,
         };
         let fresh = Stored::new(core.clone(), stored.tier());
-        if shared.is_storing() {
+        // A partial belongs to one variant.
+        let moved = old.partial.is_some() && core.variant != old.variant;
+        if shared.is_storing() && !moved {
             append(shared, &self.handle.sender, core, body).await;
         }
         fresh
@@ -175,6 +207,8 @@ impl Store {
             memory_limit: shared.options.memory_limit,
             memory_objects,
             directory_bytes: shared.directory.memory_bytes() as u64,
+            memory_eviction: shared.options.memory_eviction,
+            eviction: shared.options.eviction,
             memory_hits,
             disk_hits: counters.disk_hits.get(),
             misses: counters.misses.get(),

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use larder_policy::{CacheKey, StoredResponse};
+use larder_policy::{CacheKey, Candidate, Held, StoredResponse};
 
 use crate::blob::Blobs;
 use crate::body::BodyReader;
 use crate::digest::BlobDigest;
 use crate::directory::{Fingerprint, VariantTag};
+use crate::partial::Partial;
+use crate::record::{BodyFile, FileKind};
 
 /// What a response takes in memory beside its key, fields and body.
 const OVERHEAD: usize = 640;
@@ -45,6 +47,9 @@ pub(crate) struct Core {
     pub(crate) len: u64,
     /// The whole body, where it is small.
     pub(crate) inline: Option<Bytes>,
+    /// The partial that the body is, if only some ranges of it are here; `digest` is its name then, and `len` what its files
+    /// take on disk.
+    pub(crate) partial: Option<Arc<Partial>>,
     /// Zero until the writer has given the record its number.
     pub(crate) sequence: AtomicU64,
     /// Second of the store's clock at which the eviction order last heard of a hit.
@@ -69,13 +74,29 @@ impl Stored {
         &self.core.response
     }
 
-    /// Length of the body in bytes.
+    /// Length of the body in bytes. Of a part that can grow: how many bytes are here.
     #[must_use]
     pub fn body_len(&self) -> u64 {
-        self.core.len
+        self.core.partial.as_ref().map_or(self.core.len, |partial| partial.runs().bytes())
     }
 
-    /// BLAKE3 digest of the body.
+    /// What policy decides about.
+    #[must_use]
+    pub fn candidate(&self) -> Candidate<'_> {
+        let runs = self.core.partial.as_ref().map(|partial| partial.runs());
+        Candidate { response: self.response(), runs }
+    }
+
+    /// Which bytes of its representation it holds, if it is a part.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        match &self.core.partial {
+            Some(partial) => Held::Runs(partial.runs()),
+            None => Held::Body(self.core.len),
+        }
+    }
+
+    /// BLAKE3 digest of the body. Of a part that can grow: a name that no other has.
     #[must_use]
     pub fn digest(&self) -> BlobDigest {
         self.core.digest
@@ -93,12 +114,16 @@ impl Stored {
         self.core.inline.as_ref()
     }
 
-    /// Reads bytes `range` of the body; what lies beyond its end is left out.
+    /// Reads bytes `range` of the body; what lies beyond its end is left out. A part that can grow is read by positions in
+    /// the representation, and only what is here can be read.
     ///
     /// Nothing is opened before the first [`BodyReader::next`]. A caller that awaits the first piece before it
     /// sends a head can still turn to the origin when the body turns out to be damaged.
     #[must_use]
     pub fn body(self: &Arc<Self>, range: Range<u64>) -> BodyReader {
+        if let Some(partial) = &self.core.partial {
+            return BodyReader::of_partial(self.core.clone(), partial.clone(), range);
+        }
         let end = range.end.min(self.core.len);
         let start = range.start.min(end);
         match &self.core.inline {
@@ -115,6 +140,12 @@ impl Core {
             + self.key.as_str().len()
             + self.response.fields().as_wire().len()
             + self.inline.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// The file that the body is, where it is not in the record.
+    pub(crate) fn file(&self) -> BodyFile {
+        let kind = if self.partial.is_some() { FileKind::Partial } else { FileKind::Blob };
+        BodyFile { kind, name: self.digest, len: self.len }
     }
 
     pub(crate) fn sequence(&self) -> u64 {

@@ -7,7 +7,6 @@
 //! The store goes on meanwhile. Findings are told as they are made, not gathered: there may be as many as there are
 //! responses. Repair removes each bad response at once; the segments, not the index, say what there is.
 
-use std::fs::{self, File};
 use std::io;
 use std::sync::Arc;
 
@@ -15,15 +14,17 @@ use larder_policy::CacheKey;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::blob::{decode_tree, has_tree};
-use crate::command::{BlobRef, Command, Recovered};
+use crate::command::{Command, Recovered};
 use crate::digest::{BlobDigest, Digester};
 use crate::directory::{Fingerprint, Nominee, Place};
-use crate::error::Error;
+use crate::entries::EntryFile;
+use crate::error::{Error, ReadError};
+use crate::files::StoreFile;
 use crate::filter::Filter;
 use crate::pool::LARGE;
 use crate::purge::{Doomed, blocking_barrier, remove_records};
-use crate::record::Head;
-use crate::segment::{Found, Scan, read_full};
+use crate::record::{FileKind, Head};
+use crate::segment::{Found, Scan};
 use crate::shared::Shared;
 use crate::walk::{Damage, Met, Walk, Walked, record_at};
 use crate::writer::Hold;
@@ -112,8 +113,8 @@ pub struct Fault {
     pub offset: u64,
     /// Bytes of the body, or of the damaged stretch.
     pub bytes: u64,
-    /// The blob, where the body is one.
-    pub blob: Option<BlobDigest>,
+    /// The file that has the body, where it is one of its own, with its name.
+    pub file: Option<(EntryFile, BlobDigest)>,
     /// Whether the response was dropped.
     pub dropped: bool,
 }
@@ -241,7 +242,7 @@ impl Check<'_> {
             segment: place.segment,
             offset: u64::from(place.offset),
             bytes: head.body_len,
-            blob: head.blob.then_some(head.digest),
+            file: head.file().map(|file| (EntryFile::of(file.kind), file.name)),
             dropped,
         });
         Ok(())
@@ -267,7 +268,7 @@ impl Check<'_> {
             segment: place.segment,
             offset: u64::from(place.offset),
             bytes: u64::from(place.length),
-            blob: None,
+            file: None,
             dropped,
         });
         Ok(())
@@ -285,7 +286,7 @@ impl Check<'_> {
             self.rewrite.push(segment);
         }
         let kind = if torn { FaultKind::TornEnd } else { FaultKind::DamagedSegment };
-        self.fault(Fault { kind, key: None, segment, offset, bytes, blob: None, dropped: false });
+        self.fault(Fault { kind, key: None, segment, offset, bytes, file: None, dropped: false });
         Ok(())
     }
 
@@ -294,7 +295,7 @@ impl Check<'_> {
         blocking_barrier(self.sender)?;
         let now = || {
             let file = self.shared.segments.open(damage.segment)?;
-            let end = file.metadata()?.len();
+            let end = file.len()?;
             let mut scan = Scan::new(damage.segment, file, damage.offset, end);
             Ok::<_, io::Error>(matches!(scan.next()?, Some(Found::Record { .. })))
         };
@@ -302,8 +303,11 @@ impl Check<'_> {
     }
 
     fn body(&self, place: Place, head: &Head) -> Body {
-        let body =
-            if head.blob { prove_blob(self.shared, head) } else { prove_inline(self.shared, place, head) };
+        let body = match head.file().map(|file| file.kind) {
+            None => prove_inline(self.shared, place, head),
+            Some(FileKind::Blob) => prove_blob(self.shared, head),
+            Some(FileKind::Partial) => prove_partial(self.shared, head),
+        };
         body.unwrap_or_else(|error| match error.kind() {
             io::ErrorKind::NotFound => Body::Missing,
             _ => Body::Damaged,
@@ -369,8 +373,8 @@ impl Check<'_> {
         while let Some(met) = walk.next()? {
             if let Met::Record(record) = met {
                 let Walked { fingerprint, place, head, .. } = *record;
-                let blob = head.blob.then_some(BlobRef { digest: head.digest, len: head.body_len });
-                batch.push(Recovered { fingerprint, variant: head.variant, place, blob, indexed: true });
+                let (variant, file) = (head.variant, head.file());
+                batch.push(Recovered { fingerprint, variant, place, file, indexed: true });
             }
             if batch.len() >= BATCH {
                 send(Command::Reindex(std::mem::take(&mut batch)))?;
@@ -397,14 +401,22 @@ fn prove_inline(shared: &Shared, place: Place, head: &Head) -> io::Result<Body> 
     prove(&file, u64::from(place.offset) + head.front_bytes() as u64, head.body_len, &head.digest)
 }
 
+fn prove_partial(shared: &Shared, head: &Head) -> io::Result<Body> {
+    match shared.partials.open(&head.digest).and_then(|partial| partial.prove_all()) {
+        Ok(1..) => Ok(Body::Sound),
+        Err(ReadError::Unreadable { kind, .. }) => Err(kind.into()),
+        Ok(0) | Err(ReadError::Damaged { .. } | ReadError::Aborted) => Ok(Body::Damaged),
+    }
+}
+
 fn prove_blob(shared: &Shared, head: &Head) -> io::Result<Body> {
-    let file = File::open(shared.layout.blob(&head.digest))?;
-    if file.metadata()?.len() != head.body_len {
+    let file = shared.layout.files().open(&shared.layout.blob(&head.digest))?;
+    if file.len()? != head.body_len {
         return Ok(Body::Damaged);
     }
     let body = prove(&file, 0, head.body_len, &head.digest)?;
     if body == Body::Sound && has_tree(head.body_len) {
-        let tree = fs::read(shared.layout.tree(&head.digest))?;
+        let tree = shared.layout.files().read(&shared.layout.tree(&head.digest))?;
         if decode_tree(&tree, &head.digest, head.body_len).is_none() {
             return Ok(Body::Damaged);
         }
@@ -412,14 +424,14 @@ fn prove_blob(shared: &Shared, head: &Head) -> io::Result<Body> {
     Ok(body)
 }
 
-fn prove(file: &File, mut at: u64, len: u64, digest: &BlobDigest) -> io::Result<Body> {
+fn prove(file: &StoreFile, mut at: u64, len: u64, digest: &BlobDigest) -> io::Result<Body> {
     let mut digester = Digester::new();
     let mut buffer = vec![0; usize::try_from(len).unwrap_or(LARGE).min(LARGE)];
     let end = at + len;
     while at < end {
         let wanted = usize::try_from(end - at).unwrap_or(LARGE).min(LARGE);
         let Some(part) = buffer.get_mut(..wanted) else { break };
-        let read = read_full(file, part, at)?;
+        let read = file.read_full(part, at)?;
         digester.update(part.get(..read).unwrap_or(&[]));
         at += read as u64;
         if read < wanted {

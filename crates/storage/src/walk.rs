@@ -131,7 +131,7 @@ impl Walk {
     }
 
     fn begin(&mut self, id: u32) -> Result<(), Error> {
-        let opened = self.shared.segments.open(id).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let opened = self.shared.segments.open(id).and_then(|file| Ok((file.len()?, file)));
         match opened {
             Ok((end, file)) => self.scan = Some((id, end, Scan::new(id, file, 0, end))),
             // Compacted since it was listed: its records are met by their entries.

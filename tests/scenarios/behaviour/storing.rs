@@ -235,6 +235,23 @@ fn an_unknown_transfer_coding_is_relayed_and_stored_up_to_the_end() {
     assert_eq!(origin.count(), 1);
 }
 
+/// 7.3 and 6.4: also where it answers a POST that names its target.
+#[test]
+fn an_unknown_transfer_coding_answers_later_gets_of_a_post() {
+    let origin = Origin::start(|request, reply| {
+        let target = request.target.clone();
+        reply.raw(format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: x-own\r\nCache-Control: max-age=60\r\nContent-Location: {target}\r\n\r\ncoded"
+        ));
+        After::Close
+    });
+    let proxy = Proxy::start();
+    let url = origin.url("/form");
+    assert_eq!(proxy.connect().call("POST", &url, &[], b"q").text(), "coded");
+    let hit = proxy.get(&url);
+    assert!(hit.is_hit() && hit.text() == "coded", "{}", hit.cache_status());
+}
+
 /// 7.3: after a reset it is cut, and not stored.
 #[test]
 fn an_unknown_transfer_coding_that_is_cut_is_not_stored() {

@@ -21,7 +21,7 @@ use crate::fields::Fields;
 use crate::freshness::FreshnessSource;
 use crate::parts::Part;
 use crate::request::RequestFacts;
-use crate::reuse::{Decision, reuse_and_why};
+use crate::reuse::{Candidate, Decision, reuse_and_why};
 use crate::settings::PolicySettings;
 use crate::stored::StoredResponse;
 use crate::time::{DeltaSeconds, Timestamp};
@@ -169,10 +169,11 @@ pub fn explain<'a, C>(
     now: Timestamp,
 ) -> Explanation
 where
-    C: IntoIterator<Item = &'a StoredResponse>,
+    C: IntoIterator<Item: Into<Candidate<'a>>>,
 {
-    let candidates: Vec<&StoredResponse> = candidates.into_iter().collect();
-    let decide = |facts: &RequestFacts| reuse_and_why(facts, request, candidates.iter().copied(), now);
+    let available: Vec<Candidate<'a>> = candidates.into_iter().map(Into::into).collect();
+    let candidates: Vec<&StoredResponse> = available.iter().map(|candidate| candidate.response).collect();
+    let decide = |facts: &RequestFacts| reuse_and_why(facts, request, available.iter().cloned(), now);
     let (selected, cause) = decide(facts);
     let stored = selected.index.and_then(|index| candidates.get(index)).copied();
     let directives = sent(&facts.directives)

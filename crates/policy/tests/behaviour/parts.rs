@@ -1,8 +1,11 @@
 //! Section 13: stored parts; what they answer, what is missing of them, and how they grow.
 
+use std::sync::Arc;
+
 use larder_policy::{
-    Combination, Decision, Exchange, NotStored, Part, PartPlan, PieceSource, PolicySettings, RequestFacts,
-    ReuseFacts, StoredResponse, combine, displaces, freshen, missing_for, part_plan, reuse,
+    Candidate, Combination, Decision, Exchange, Held, NotStored, Part, PartPlan, PolicySettings,
+    RequestFacts, ReuseFacts, Runs, StoredResponse, combine, displaces, freshen, missing_for, part_plan,
+    reuse,
 };
 
 use crate::kit::{at, decide, lines, message, method, response_message, store, target};
@@ -28,8 +31,22 @@ fn facts(request: &str) -> (larder_policy::Fields, RequestFacts) {
 }
 
 fn planned(stored: &StoredResponse, request: &str, length: u64) -> String {
+    plan_of(stored, request, &Held::Body(length))
+}
+
+/// Runs as `0-4 7-9`.
+fn runs(text: &str) -> Runs {
+    let mut runs = Runs::new();
+    for run in text.split(' ') {
+        let (first, last) = run.split_once('-').unwrap();
+        runs.insert(first.parse().unwrap()..last.parse::<u64>().unwrap() + 1);
+    }
+    runs
+}
+
+fn plan_of(stored: &StoredResponse, request: &str, held: &Held) -> String {
     let (request, facts) = facts(request);
-    match part_plan(&facts, &request, stored, length) {
+    match part_plan(&facts, &request, stored, held) {
         PartPlan::Serve { body, content_range } => {
             assert_eq!(body.end - body.start, content_range.len());
             let complete = content_range.complete_length().map_or("*".into(), |length| length.to_string());
@@ -200,6 +217,37 @@ fn a_part_answers_one_range_of_a_get_and_nothing_else() {
     assert_eq!(planned(&whole, "GET | Range: bytes=1-2", 10), "missing");
 }
 
+/// What may grow holds runs, and its body is read by their positions.
+#[test]
+fn a_part_with_holes_answers_from_one_run() {
+    let stored = part("2-19/30", " | ETag: \"a\"");
+    let held = Held::Runs(Arc::new(runs("2-4 10-19 25-29")));
+    for (range, expected) in [
+        ("2-4", "2..5 2-4/30"),
+        ("3-3", "3..4 3-3/30"),
+        ("4-5", "missing"),
+        ("0-2", "missing"),
+        ("5-9", "missing"),
+        ("12-99", "missing"),
+        ("12-19", "12..20 12-19/30"),
+        ("26-", "26..30 26-29/30"),
+        ("24-", "missing"),
+        ("-5", "25..30 25-29/30"),
+        ("-6", "missing"),
+        ("30-", "unsatisfiable 30"),
+        ("-0", "unsatisfiable 30"),
+    ] {
+        assert_eq!(plan_of(&stored, &format!("GET | Range: bytes={range}"), &held), expected, "{range}");
+    }
+    let (request, facts) = facts("GET | Range: bytes=26-27");
+    let Held::Runs(held) = held else { unreachable!() };
+    for (runs, serves) in [(Some(held), true), (None, false)] {
+        let candidate = Candidate { response: &stored, runs };
+        let decision = reuse(&facts, &request, [candidate], at(0)).decision;
+        assert_eq!(matches!(decision, Decision::Serve { .. }), serves);
+    }
+}
+
 #[test]
 fn reuse_of_a_part() {
     let stored = [part("4-9/20", " | ETag: \"a\"")];
@@ -272,11 +320,11 @@ fn what_to_ask_for_to_complete_a_part() {
         ("13.3", "4-6/10", TAG, "GET", "-"),
         ("13.3", "4-9/*", TAG, "GET", "-"),
         ("13.3", "4-6/10", TAG, "GET | Range: bytes=5-8", "bytes=7-8 if \"a\""),
-        ("13.3", "4-6/10", TAG, "GET | Range: bytes=7-8", "bytes=7-8 if \"a\""),
+        ("13.3", "4-6/10", TAG, "GET | Range: bytes=7-8", "-"),
         ("13.3", "4-6/10", TAG, "GET | Range: bytes=8-9", "-"),
         ("13.3", "4-6/10", TAG, "GET | Range: bytes=5-", "bytes=7- if \"a\""),
         ("13.3", "4-6/10", TAG, "GET | Range: bytes=2-5", "bytes=2-3 if \"a\""),
-        ("13.3", "4-6/10", TAG, "GET | Range: bytes=2-3", "bytes=2-3 if \"a\""),
+        ("13.3", "4-6/10", TAG, "GET | Range: bytes=2-3", "-"),
         ("13.3", "4-6/10", TAG, "GET | Range: bytes=1-2", "-"),
         ("13.3", "4-6/10", TAG, "GET | Range: bytes=2-8", "-"),
         ("13.3", "4-6/10", TAG, "GET | Range: bytes=-5", "bytes=7- if \"a\""),
@@ -293,36 +341,76 @@ fn what_to_ask_for_to_complete_a_part() {
         let stored = part(stored, more);
         let (request, facts) = facts(request);
         let length = stored.facts().part().unwrap().len();
-        let missing = missing_for(&facts, &request, &stored, length);
-        let outcome = missing.as_ref().map_or("-".to_owned(), |missing| {
-            let condition = missing.if_range.as_deref().map_or("-".into(), String::from_utf8_lossy);
-            format!("{} if {condition}", missing.range)
-        });
-        assert_eq!(outcome, expected, "{section}: {request:?} with {more}");
-        assert_eq!(missing_for(&facts, &request, &stored, length - 1), None, "a short body is no base");
-        if let Some(missing) = missing {
-            let mut asked = request.clone();
-            missing.apply(&mut asked);
-            assert_eq!(lines(&asked, "range"), missing.range);
-            assert_eq!(asked.contains("if-range"), missing.if_range.is_some());
-        }
+        let missing = missing_for(&facts, &request, &stored, &Held::Body(length));
+        assert_eq!(asked(&request, missing), expected, "{section}: {request:?} with {more}");
+        let short = missing_for(&facts, &request, &stored, &Held::Body(length - 1));
+        assert_eq!(short, None, "a short body is no base");
     }
 }
 
-/// What comes of a stored part and a response to a GET for what is missing.
+/// The requests that go out, as `RANGE, RANGE if VALIDATOR`.
+fn asked(request: &larder_policy::Fields, missing: Option<larder_policy::Missing>) -> String {
+    let Some(missing) = missing else { return "-".to_owned() };
+    let mut condition = String::new();
+    let ranges = missing.gaps().iter().map(|gap| {
+        let mut asked = request.clone();
+        missing.ask(gap, &mut asked);
+        condition = lines(&asked, "if-range");
+        lines(&asked, "range")
+    });
+    let ranges: Vec<String> = ranges.collect();
+    format!("{} if {condition}", ranges.join(", "))
+}
+
+#[test]
+fn each_gap_is_asked_for_and_nothing_else() {
+    const FAR: &str = "0-99999 200000-299999 600000-999999";
+    for (held, request, expected) in [
+        (FAR, "GET", "bytes=100000-199999, bytes=300000-599999"),
+        (FAR, "GET | Range: bytes=50000-150000", "bytes=100000-150000"),
+        (FAR, "GET | Range: bytes=150000-700000", "bytes=150000-199999, bytes=300000-599999"),
+        (FAR, "GET | Range: bytes=150000-250000", "bytes=150000-199999"),
+        (FAR, "GET | Range: bytes=-500000", "bytes=500000-599999"),
+        // Nothing that is here is of use: the client's own request goes out.
+        (FAR, "GET | Range: bytes=120000-130000", "-"),
+        // A run that costs less than a request is fetched again.
+        ("0-99999 200000-200099", "GET", "bytes=100000-"),
+        ("200000-200099", "GET", "-"),
+    ] {
+        let stored = part("0-9/1000000", " | ETag: \"a\"");
+        let (request, facts) = facts(request);
+        let missing = missing_for(&facts, &request, &stored, &Held::Runs(Arc::new(runs(held))));
+        let expected = if expected == "-" { "-".to_owned() } else { format!("{expected} if \"a\"") };
+        assert_eq!(asked(&request, missing), expected, "{request:?} with {held}");
+    }
+}
+
+/// What comes of a stored part and a response to a GET for what is missing, or to another GET.
 fn combined(stored: &StoredResponse, response: &str) -> Option<Combination> {
-    let request = message("GET");
+    let part = stored.facts().part().unwrap();
+    combined_with(stored, &Runs::of(part.first()..part.last() + 1), None, response)
+}
+
+fn combined_with(
+    stored: &StoredResponse,
+    runs: &Runs,
+    missing_of: Option<&str>,
+    response: &str,
+) -> Option<Combination> {
+    let (request, facts) = facts(missing_of.unwrap_or("GET"));
+    let missing = missing_of
+        .map(|_| missing_for(&facts, &request, stored, &Held::Runs(Arc::new(runs.clone()))).unwrap());
     let response = response_message(response);
     let target = target();
-    let length = stored.facts().part().unwrap().len();
     combine(
         &settings(),
         stored,
-        length,
+        runs,
+        missing.as_ref(),
         &Exchange {
-            facts: &RequestFacts::of(&method(&request), &request.fields),
+            facts: &facts,
             target: &target,
-            request: &request.fields,
+            request: &request,
             status: response.first.parse().unwrap(),
             response: &response.fields,
             request_time: at(5000),
@@ -333,50 +421,91 @@ fn combined(stored: &StoredResponse, response: &str) -> Option<Combination> {
     )
 }
 
-/// As `STATUS LENGTH CONTENT-RANGE: pieces`.
+/// As `STATUS LENGTH CONTENT-RANGE: range`.
 fn told(combination: Option<Combination>) -> String {
     let Some(combination) = combination else { return "-".to_owned() };
-    let pieces: Vec<_> = combination
-        .pieces
-        .iter()
-        .map(|piece| {
-            let from = if piece.source == PieceSource::Stored { "stored" } else { "received" };
-            format!("{from} {}..{}", piece.bytes.start, piece.bytes.end)
-        })
-        .collect();
     let response = &combination.response;
-    let length = lines(response.fields(), "content-length");
-    assert_eq!(length, combination.length().to_string());
     format!(
-        "{} {length} {}: {}",
+        "{} {} {}: {}..{}",
         response.status().as_u16(),
+        lines(response.fields(), "content-length"),
         lines(response.fields(), "content-range"),
-        pieces.join(", ")
+        combination.range.start,
+        combination.range.end
     )
 }
 
 #[test]
-fn parts_that_touch_become_one() {
+fn parts_of_one_representation_become_one() {
     for (stored, received, expected) in [
-        ("0-4/10", "5-9/10", "200 10 -: stored 0..5, received 0..5"),
-        ("5-9/10", "0-4/10", "200 10 -: received 0..5, stored 0..5"),
-        ("0-4/*", "5-9/10", "200 10 -: stored 0..5, received 0..5"),
-        ("0-4/10", "5-9/*", "200 10 -: stored 0..5, received 0..5"),
-        ("0-4/*", "5-9/*", "206 10 bytes 0-9/*: stored 0..5, received 0..5"),
-        ("0-4/20", "5-9/20", "206 10 bytes 0-9/20: stored 0..5, received 0..5"),
-        ("0-4/20", "3-9/20", "206 10 bytes 0-9/20: stored 0..5, received 2..7"),
-        ("4-9/20", "2-5/20", "206 8 bytes 2-9/20: received 0..2, stored 0..6"),
-        ("0-9/20", "3-5/20", "206 10 bytes 0-9/20: stored 0..10"),
-        ("3-5/20", "0-9/20", "206 10 bytes 0-9/20: received 0..10"),
-        ("3-5/10", "0-9/10", "200 10 -: received 0..10"),
-        ("3-5/20", "3-5/20", "206 3 bytes 3-5/20: received 0..3"),
-        ("0-4/20", "6-9/20", "-"),
-        ("6-9/20", "0-4/20", "-"),
+        ("0-4/10", "5-9/10", "200 10 -: 5..10"),
+        ("5-9/10", "0-4/10", "200 10 -: 0..5"),
+        ("0-4/*", "5-9/10", "200 10 -: 5..10"),
+        ("0-4/10", "5-9/*", "200 10 -: 5..10"),
+        ("0-4/*", "5-9/*", "206 - bytes 0-9/*: 5..10"),
+        ("0-4/20", "5-9/20", "206 - bytes 0-9/20: 5..10"),
+        ("0-4/20", "3-9/20", "206 - bytes 0-9/20: 3..10"),
+        ("4-9/20", "2-5/20", "206 - bytes 2-9/20: 2..6"),
+        ("3-5/10", "0-9/10", "200 10 -: 0..10"),
+        // Far apart, they are kept together all the same.
+        ("0-4/20", "6-9/20", "206 - bytes 0-9/20: 6..10"),
+        ("6-9/20", "0-4/20", "206 - bytes 0-9/20: 0..5"),
         ("0-4/10", "5-9/11", "-"),
+        ("6-9/*", "0-4/8", "-"),
     ] {
         let stored = part(stored, " | ETag: \"a\"");
         let response = format!("206 | ETag: \"a\" | Content-Range: bytes {received}");
         assert_eq!(told(combined(&stored, &response)), expected, "9110 15.3.7.3: {stored:?} and {received}");
+    }
+}
+
+/// The client gets what it wants once the gaps are filled, of which this is the answer for the first.
+#[test]
+fn what_is_missing_and_what_is_here_are_what_is_wanted() {
+    const FAR: &str = "0-99999 200000-299999";
+    for (request, received, expected) in [
+        ("GET", "100000-199999/400000", "200 400000 -: 0..400000"),
+        ("GET", "90000-99999/400000", "-"),
+        ("GET", "200000-299999/400000", "-"),
+        ("GET", "100000-150000/400000", "200 400000 -: 0..400000"),
+        (
+            "GET | Range: bytes=50000-149999",
+            "100000-149999/400000",
+            "206 - bytes 0-299999/400000: 50000..150000",
+        ),
+        ("GET | Range: bytes=50000-", "100000-149999/400000", "200 400000 -: 50000..400000"),
+    ] {
+        let stored = part("0-299999/400000", " | ETag: \"a\"");
+        let response = format!("206 | ETag: \"a\" | Content-Range: bytes {received}");
+        let outcome = told(combined_with(&stored, &runs(FAR), Some(request), &response));
+        assert_eq!(outcome, expected, "{request} and {received}");
+    }
+    let open = part("0-4/*", " | ETag: \"a\"");
+    let outcome = |received: &str| {
+        let response = format!("206 | ETag: \"a\" | Content-Range: bytes {received}");
+        told(combined_with(&open, &runs("0-4"), Some("GET"), &response))
+    };
+    assert_eq!(outcome("5-9/10"), "200 10 -: 0..10");
+    assert_eq!(outcome("5-9/*"), "-", "nobody knows where it ends");
+}
+
+#[test]
+fn a_response_speaks_of_what_is_held() {
+    let whole = crate::kit::stored("200 | Cache-Control: max-age=9 | ETag: \"a\" | Content-Length: 10");
+    assert!(whole.can_be_resumed() && whole.can_grow().is_none());
+    let cut = whole.holding(&runs("0-3"), Some(10)).unwrap();
+    assert_eq!((cut.status().as_u16(), lines(cut.fields(), "content-range")), (206, "bytes 0-3/10".into()));
+    assert_eq!(
+        (cut.can_grow(), lines(cut.fields(), "content-length")),
+        (Part::new(0, 3, Some(10)), "-".into())
+    );
+    let again = cut.holding(&runs("0-9"), Some(10)).unwrap();
+    assert_eq!((again.status().as_u16(), lines(again.fields(), "content-length")), (200, "10".into()));
+    assert_eq!((again.facts().part(), lines(again.fields(), "content-range")), (None, "-".into()));
+    assert_eq!(whole.holding(&Runs::new(), Some(10)), None);
+    for no in ["ETag: W/\"a\"", "X: y", "ETag: \"a\" | Accept-Ranges: none"] {
+        let response = crate::kit::stored(&format!("200 | Cache-Control: max-age=9 | {no}"));
+        assert!(!response.can_be_resumed(), "{no}");
     }
 }
 
@@ -418,6 +547,8 @@ fn what_is_no_sound_206_is_not_combined() {
     }
     let vary = part("0-4/10", " | ETag: \"a\" | Vary: Range");
     assert_eq!(combined(&vary, "206 | ETag: \"a\" | Content-Range: bytes 5-9/10"), None, "9111 4.1");
+    let other = "206 | ETag: \"a\" | Content-Range: bytes 5-9/10 | Vary: X";
+    assert_eq!(combined(&stored, other), None, "it would be another variant");
 }
 
 /// RFC 9111, 3.4 and 3.2: newer fields replace older ones, the rest stays.

@@ -170,7 +170,7 @@ struct Answering<'a> {
 impl Answering<'_> {
     fn answer(&self, key: &CacheKey, variants: &[std::sync::Arc<Stored>]) -> ExplainedAnswer {
         let Asked { facts, fields, .. } = self.asked;
-        let candidates = variants.iter().map(|stored| stored.response());
+        let candidates = variants.iter().map(|stored| stored.candidate());
         let why = larder_policy::explain(&self.place.policy, facts, fields, candidates, self.now);
         let selected = why.selected.and_then(|index| variants.get(index)).map(|stored| &**stored);
         let (decision, said) = self.verdict(&why.decision);
@@ -223,7 +223,7 @@ impl Answering<'_> {
             return StatusCode::NOT_MODIFIED;
         }
         if response.facts().part().is_some() {
-            return match part_plan(facts, fields, response, length) {
+            return match part_plan(facts, fields, response, &stored.held()) {
                 PartPlan::Unsatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
                 PartPlan::Serve { .. } | PartPlan::Missing => response.status(),
             };

@@ -3,7 +3,7 @@
 use std::collections::BinaryHeap;
 
 use larder_policy::{HttpDate, Timestamp};
-use larder_storage::{Entries, Entry};
+use larder_storage::{Entries, Entry, EntryFile};
 
 use super::explain::{content_range, millis};
 use super::messages::{List, Listed, ListedField, Sort};
@@ -122,7 +122,8 @@ fn listed(entry: &Entry, now: Timestamp) -> Listed {
             .collect(),
         tags: entry.tags().map(|tag| String::from_utf8_lossy(tag).into_owned()).collect(),
         segment: entry.segment,
-        blob: entry.is_blob,
+        blob: entry.file == Some(EntryFile::Blob),
+        partial: entry.file == Some(EntryFile::Partial),
         digest: entry.digest.to_string(),
     }
 }

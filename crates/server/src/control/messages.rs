@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use larder_storage::{Checked, FaultKind, VerifyReport};
+use larder_storage::{BlobDigest, Checked, EntryFile, FaultKind, VerifyReport};
 use serde::{Deserialize, Serialize};
 
 /// Which stored responses: all that is given must hold. `{"url": "..."}`, `{"host": "...", "older_ms": 86400000}`,
@@ -75,7 +75,7 @@ pub struct Listed {
     pub origin: Option<String>,
     /// The status.
     pub status: u16,
-    /// Bytes of its body.
+    /// Bytes of its body. Of a part that can grow: what its files take on disk.
     pub bytes: u64,
     /// Which bytes of the representation these are, as Content-Range has it, if not all.
     pub part: Option<String>,
@@ -97,9 +97,11 @@ pub struct Listed {
     pub tags: Vec<String>,
     /// The segment that holds its record: `segments/`, the number in eight hexadecimal digits, `.seg`.
     pub segment: u32,
-    /// Whether its body is a file below `blobs/`, named by its digest; else it is in the segment.
+    /// Whether its body is a file below `blobs/`, named by its digest.
     pub blob: bool,
-    /// BLAKE3 digest of its body, in hexadecimal digits.
+    /// Whether only some ranges of its body are here, in a file in `partials/`; else, and without a blob, it is in the segment.
+    pub partial: bool,
+    /// BLAKE3 digest of its body, in hexadecimal digits; the name of a partial.
     pub digest: String,
 }
 
@@ -168,6 +170,8 @@ pub struct VerifyFault {
     pub bytes: u64,
     /// The file below `blobs/` that has the body, by its digest, where it is one.
     pub blob: Option<String>,
+    /// The file in `partials/` that has the body, by its name, where it is one.
+    pub partial: Option<String>,
     /// Whether the response was dropped.
     pub dropped: bool,
 }
@@ -207,7 +211,8 @@ impl From<Checked> for VerifyLine {
                 segment: fault.segment,
                 offset: fault.offset,
                 bytes: fault.bytes,
-                blob: fault.blob.map(|digest| digest.to_string()),
+                blob: name(fault.file, EntryFile::Blob),
+                partial: name(fault.file, EntryFile::Partial),
                 dropped: fault.dropped,
             }),
             Checked::Progress { done, total } => {
@@ -216,6 +221,10 @@ impl From<Checked> for VerifyLine {
             _ => Self::Progress(VerifyProgress::default()),
         }
     }
+}
+
+fn name(file: Option<(EntryFile, BlobDigest)>, kind: EntryFile) -> Option<String> {
+    file.filter(|file| file.0 == kind).map(|(_, name)| name.to_string())
 }
 
 /// Between two lines about the progress of a verification.

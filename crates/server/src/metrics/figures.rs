@@ -98,6 +98,10 @@ pub struct StoreFigures {
     pub memory_objects: u64,
     /// Bytes of memory that knowing what is on disk takes.
     pub directory_bytes: u64,
+    /// How the memory tier chooses what leaves: `lru`, `sieve`, `s3-fifo`, `w-tinylfu` or `gdsf`.
+    pub memory_eviction: String,
+    /// How the disk tier does.
+    pub eviction: String,
     /// Lookups answered by the memory tier.
     pub memory_hits: u64,
     /// Lookups answered from disk.
@@ -141,6 +145,8 @@ impl From<Stats> for StoreFigures {
             memory_limit_bytes: stats.memory_limit,
             memory_objects: stats.memory_objects,
             directory_bytes: stats.directory_bytes,
+            memory_eviction: stats.memory_eviction.name().to_owned(),
+            eviction: stats.eviction.name().to_owned(),
             memory_hits: stats.memory_hits,
             disk_hits: stats.disk_hits,
             misses: stats.misses,

@@ -458,6 +458,12 @@ impl OriginBody {
         self.framing
     }
 
+    /// Whether its end can be told from a broken connection. What is framed by the end of the connection alone cannot; behind a
+    /// transfer coding that is not known it is taken for whole after an orderly end (RFC 9112, 6.3).
+    pub(crate) fn has_sound_end(&self, head: &ResponseHead) -> bool {
+        self.framing != Framing::UntilClose || head.fields.contains("transfer-encoding")
+    }
+
     /// Which next hop it comes from.
     pub(crate) fn hop(&self) -> &NextHop {
         &self.hop

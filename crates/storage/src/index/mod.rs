@@ -43,7 +43,7 @@ pub(crate) trait Index: Send + Sync {
     /// The watermark of the last batch; `None` when the content is not complete.
     fn watermark(&self) -> io::Result<Option<Watermark>>;
     /// Passes every entry on, until the visitor says false.
-    fn scan(&self, visit: &mut dyn FnMut(Fingerprint, Vec<Entry>) -> bool) -> io::Result<()>;
+    fn scan(&self, visit: &mut dyn FnMut(Fingerprint, Entry) -> bool) -> io::Result<()>;
     /// Waits until what was applied is on disk.
     fn flush(&self) -> io::Result<()>;
 }

@@ -1,7 +1,7 @@
 //! The index as a sled tree. No other module names sled.
 //!
 //! sled panics on damaged files, also while reading, so every call into it is caught and becomes an error.
-//! Keys are the eight bytes of a fingerprint; keys of other lengths are about the tree itself.
+//! Keys are the three bytes of a bucket; keys of other lengths are about the tree itself.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,12 +9,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::value::{self, Entry};
+use super::value::{self, Bucket, Entry, Keyed};
 use super::{Change, Index, Watermark};
 use crate::directory::Fingerprint;
 
 const SCHEMA_KEY: &[u8] = b"larder schema";
-const SCHEMA: &[u8] = b"1";
+const SCHEMA: &[u8] = b"2";
 const WATERMARK_KEY: &[u8] = b"larder watermark";
 /// A database that was closed a moment ago may still hold its lock.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
@@ -45,28 +45,35 @@ impl Tree {
         }
         Ok(tree)
     }
+
+    /// What is in a bucket; what cannot be decoded is nothing.
+    fn bucket(&self, bucket: Bucket) -> io::Result<Vec<Keyed>> {
+        let found = caught(|| self.0.get(bucket.key()))?;
+        Ok(found.and_then(|bytes| value::decode(bucket, &bytes)).unwrap_or_default())
+    }
 }
 
 impl Index for Tree {
     fn get(&self, fingerprint: Fingerprint) -> io::Result<Vec<Entry>> {
-        let found = caught(|| self.0.get(fingerprint.0.to_be_bytes()))?;
-        Ok(found.and_then(|bytes| value::decode(&bytes)).unwrap_or_default())
+        let entries = self.bucket(Bucket::of(fingerprint))?;
+        Ok(entries.into_iter().filter(|(print, _)| *print == fingerprint).map(|(_, entry)| entry).collect())
     }
 
     fn apply(&self, changes: &[Change], watermark: Option<Watermark>) -> io::Result<()> {
-        let mut changed: HashMap<Fingerprint, Vec<Entry>> = HashMap::new();
+        let mut changed: HashMap<Bucket, Vec<Keyed>> = HashMap::new();
         for change in changes {
-            let entries = match changed.entry(change.fingerprint) {
+            let bucket = Bucket::of(change.fingerprint);
+            let entries = match changed.entry(bucket) {
                 std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-                std::collections::hash_map::Entry::Vacant(new) => new.insert(self.get(change.fingerprint)?),
+                std::collections::hash_map::Entry::Vacant(new) => new.insert(self.bucket(bucket)?),
             };
-            let gone = |entry: &Entry| Some(entry.place) == change.drop;
-            entries.retain(|entry| !gone(entry) && Some(entry.place) != change.add.map(|add| add.place));
-            entries.extend(change.add);
+            let gone = |place| Some(place) == change.drop || Some(place) == change.add.map(|add| add.place);
+            entries.retain(|(print, entry)| *print != change.fingerprint || !gone(entry.place));
+            entries.extend(change.add.map(|add| (change.fingerprint, add)));
         }
         let mut batch = sled::Batch::default();
-        for (fingerprint, entries) in changed {
-            let key = fingerprint.0.to_be_bytes();
+        for (bucket, entries) in changed {
+            let key = bucket.key();
             if entries.is_empty() {
                 batch.remove(&key);
             } else {
@@ -92,14 +99,15 @@ impl Index for Tree {
         }))
     }
 
-    fn scan(&self, visit: &mut dyn FnMut(Fingerprint, Vec<Entry>) -> bool) -> io::Result<()> {
+    fn scan(&self, visit: &mut dyn FnMut(Fingerprint, Entry) -> bool) -> io::Result<()> {
         caught(|| {
             for item in self.0.iter() {
                 let (key, bytes) = item?;
-                let Some(key) = key.first_chunk::<8>().filter(|_| key.len() == 8) else { continue };
-                let entries = value::decode(&bytes).unwrap_or_default();
-                if !visit(Fingerprint(u64::from_be_bytes(*key)), entries) {
-                    break;
+                let Some(bucket) = Bucket::from_key(&key) else { continue };
+                for (fingerprint, entry) in value::decode(bucket, &bytes).unwrap_or_default() {
+                    if !visit(fingerprint, entry) {
+                        return Ok(());
+                    }
                 }
             }
             Ok(())
@@ -128,7 +136,7 @@ mod tests {
 
     fn entry(n: u32) -> Entry {
         let place = Place { segment: 1, offset: n * 8, length: 80 };
-        Entry { variant: VariantTag(n), place, blob: None }
+        Entry { variant: VariantTag(n), place, file: None }
     }
 
     fn change(print: u64, drop: Option<u32>, add: Option<u32>) -> Change {
@@ -148,12 +156,12 @@ mod tests {
         assert_eq!(tree.get(Fingerprint(2)).unwrap(), []);
         assert_eq!(tree.watermark().unwrap(), Some(mark));
         let mut seen = Vec::new();
-        tree.scan(&mut |print, entries| {
-            seen.push((print.0, entries.len()));
+        tree.scan(&mut |print, found| {
+            seen.push((print.0, found == entry(2) || found == entry(4)));
             true
         })
         .unwrap();
-        assert_eq!(seen, [(1, 2)]);
+        assert_eq!(seen, [(1, true), (1, true)]);
     }
 
     #[test]
@@ -161,7 +169,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         {
             let tree = Tree::open(root.path(), 1 << 20).unwrap();
-            tree.0.insert(SCHEMA_KEY, b"2").unwrap();
+            tree.0.insert(SCHEMA_KEY, b"3").unwrap();
             tree.flush().unwrap();
         }
         assert!(Tree::open(root.path(), 1 << 20).is_err());

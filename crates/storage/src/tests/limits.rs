@@ -1,6 +1,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use super::*;
+use crate::eviction::Algorithm;
 
 /// Allocated bytes of everything in the directory; what vanishes meanwhile is left out.
 fn allocated(path: &Path) -> u64 {
@@ -46,7 +47,10 @@ async fn the_disk_limit_holds_under_churn() {
 
 #[tokio::test]
 async fn the_longest_unused_leaves_first() {
-    let bench = Bench::new(|options| options.disk_limit = 8 * MIB);
+    let bench = Bench::new(|options| {
+        options.disk_limit = 8 * MIB;
+        options.eviction = Algorithm::Lru;
+    });
     let store = bench.store();
     for n in 0..5 {
         put(store, &key(n), &body(n, 1_000_000)).await.unwrap();
@@ -147,4 +151,33 @@ async fn what_cannot_fit_is_relayed() {
     let bench = Bench::new(|options| options.disk_limit = 4 * MIB);
     let fill = bench.store().begin(key(1), response(), Some(5 * MIB), None);
     assert!(!fill.is_storing());
+}
+
+#[tokio::test]
+async fn both_tiers_keep_their_limits_with_any_algorithm() {
+    for algorithm in Algorithm::ALL {
+        let bench = Bench::new(|options| {
+            (options.disk_limit, options.memory_limit) = (8 * MIB, MIB / 4);
+            (options.eviction, options.memory_eviction) = (algorithm, algorithm);
+        });
+        let store = bench.store();
+        for n in 0..300_u64 {
+            let size = if n % 5 == 0 { 300_000 } else { 3_000 + n as usize * 37 };
+            assert!(put(store, &key(n), &body(n, size)).await.is_some(), "{algorithm}: {n}");
+            // Asked for often enough that it is worth keeping, whatever the measure.
+            let _ = get(store, &key(n % 7)).await;
+            let stats = store.stats();
+            assert!(stats.disk_bytes <= stats.disk_limit, "{algorithm}: {stats:?}");
+            assert!(stats.memory_bytes <= stats.memory_limit, "{algorithm}: {stats:?}");
+        }
+        let stats = store.stats();
+        assert!(stats.evicted > 0 && stats.memory_objects > 5 && stats.memory_hits > 0, "{stats:?}");
+        assert_eq!((stats.eviction, stats.memory_eviction), (algorithm, algorithm));
+        for n in 0..300 {
+            if let Some(found) = get(store, &key(n)).await {
+                let size = if n % 5 == 0 { 300_000 } else { 3_000 + n as usize * 37 };
+                assert_eq!(found.unwrap(), body(n, size), "{algorithm}: {n}");
+            }
+        }
+    }
 }

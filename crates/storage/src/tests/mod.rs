@@ -5,6 +5,7 @@ mod damage;
 mod fills;
 mod limits;
 mod model;
+mod partials;
 mod restart;
 mod tools;
 

@@ -3,10 +3,19 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::*;
 
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    /// With the seed that a variable gives, or one of its own; it is printed.
+    pub(super) fn from_env() -> (Self, u64) {
+        let seed = std::env::var("LARDER_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = seed
+            .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 | 1);
+        println!("LARDER_TEST_SEED={seed}");
+        (Self(seed), seed)
+    }
+
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -17,11 +26,7 @@ impl Random {
 /// The store equals a map, whatever is done to it, while nothing has to be evicted.
 #[tokio::test]
 async fn the_store_equals_a_map() {
-    let seed = std::env::var("LARDER_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed =
-        seed.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 | 1);
-    println!("LARDER_TEST_SEED={seed}");
-    let mut random = Random(seed);
+    let (mut random, seed) = Random::from_env();
     let mut bench = Bench::new(|options| {
         options.segment_bytes = MIB / 2;
         options.memory_limit = MIB;

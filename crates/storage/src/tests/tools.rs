@@ -140,7 +140,7 @@ async fn an_entry_tells_what_a_list_shows() {
     assorted(&bench).await;
     let entries: Vec<_> = bench.store().entries(tag("news")).await.unwrap().map(Result::unwrap).collect();
     assert_eq!(
-        entries.iter().map(|entry| (entry.body_len, entry.is_blob)).collect::<Vec<_>>(),
+        entries.iter().map(|entry| (entry.body_len, entry.file.is_some())).collect::<Vec<_>>(),
         [(300_000, true), (500, false)]
     );
     let languages: Vec<_> = entries.iter().flat_map(|entry| entry.response.nominated().values()).collect();
@@ -301,7 +301,7 @@ async fn a_damaged_body_is_named_and_dropped_by_repair() {
         let told: Vec<_> = faults
             .iter()
             .map(|fault| {
-                (fault.kind, fault.key.clone().unwrap(), fault.bytes, fault.blob.is_some(), fault.dropped)
+                (fault.kind, fault.key.clone().unwrap(), fault.bytes, fault.file.is_some(), fault.dropped)
             })
             .collect();
         assert_eq!(

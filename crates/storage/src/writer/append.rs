@@ -9,13 +9,13 @@ use tokio::sync::oneshot;
 
 use super::{Active, Phase, Segment, Writer, sequence};
 use crate::blob::{BLOCK, blob_blocks, file_blocks};
-use crate::command::{Append, AppendBody, BlobRef, Reservation};
+use crate::command::{Append, AppendBody, Reservation};
 use crate::digest::BlobDigest;
 use crate::directory::Place;
-use crate::fill::write_all;
 use crate::index::{Change, Entry};
-use crate::layout::make_dir;
-use crate::record::ALIGN;
+use crate::layout::TempFile;
+use crate::partial::FreshPartial;
+use crate::record::{ALIGN, BodyFile};
 use crate::segment::{self, FIRST_RECORD};
 use crate::stored::Core;
 
@@ -29,8 +29,20 @@ pub(super) struct Pending {
 struct Written {
     core: Arc<Core>,
     place: Place,
-    blob: bool,
+    file: Option<BodyFile>,
+    /// The file is another record's, which goes when this one is written.
+    grown: bool,
     reply: oneshot::Sender<bool>,
+}
+
+/// Where a body is now.
+enum Placed {
+    /// It belongs into the record.
+    Inline(Bytes),
+    /// In a file that is new, or of which this is one more owner.
+    File,
+    /// In the partial of a record that this one is to replace.
+    Grown,
 }
 
 /// Records that go out together.
@@ -51,7 +63,10 @@ impl Writer {
         for Pending { append, reply } in std::mem::take(&mut self.pending) {
             let inline = match &append.body {
                 AppendBody::Inline(body) => body.len(),
-                AppendBody::New { .. } | AppendBody::Existing => 0,
+                AppendBody::New { .. }
+                | AppendBody::Existing
+                | AppendBody::Partial { .. }
+                | AppendBody::Completed { .. } => 0,
             };
             let len = (append.front.len() as u64 + inline as u64).next_multiple_of(ALIGN);
             if !self.fits(group.bytes + len + BLOCK) {
@@ -72,10 +87,13 @@ impl Writer {
                 let _ = reply.send(false);
                 continue;
             }
-            let existing = matches!(append.body, AppendBody::Existing);
+            let existing = matches!(
+                append.body,
+                AppendBody::Existing | AppendBody::Partial { fresh: None, .. } | AppendBody::Completed { .. }
+            );
             match self.place_body(&append.core, append.body) {
                 Ok(body) => self.gather(&mut group, append.core, append.front, body, len, reply),
-                // The body of a freshened response was evicted meanwhile: the disk is well, there is only nothing to keep.
+                // The body of a freshened response, or a partial that grew, was evicted meanwhile: the disk is well, there is only nothing to keep.
                 Err(error) if existing && error.kind() == io::ErrorKind::NotFound => {
                     let _ = reply.send(false);
                 }
@@ -93,7 +111,7 @@ impl Writer {
         group: &mut Group,
         core: Arc<Core>,
         mut front: crate::record::EncodedFront,
-        body: Option<Bytes>,
+        body: Placed,
         len: u64,
         reply: oneshot::Sender<bool>,
     ) {
@@ -105,14 +123,17 @@ impl Writer {
         let offset = narrow(active.size + group.bytes);
         let place = Place { segment: active.id, offset, length: narrow(len) };
         let front = Bytes::copy_from_slice(front.seal(number));
-        let blob = body.is_none();
-        let body = body.unwrap_or_default();
+        let grown = matches!(body, Placed::Grown);
+        let (file, body) = match body {
+            Placed::Inline(body) => (None, body),
+            Placed::File | Placed::Grown => (Some(core.file()), Bytes::new()),
+        };
         let padding = len as usize - front.len() - body.len();
         group.parts.push(front);
         group.parts.push(body);
         group.parts.push(Bytes::from_static(&[0; ALIGN as usize]).slice(..padding.min(ALIGN as usize)));
         group.bytes += len;
-        group.records.push(Written { core, place, blob, reply });
+        group.records.push(Written { core, place, file, grown, reply });
     }
 
     fn write_group(&mut self, group: Group) {
@@ -120,15 +141,16 @@ impl Writer {
         if group.records.is_empty() {
             return;
         }
-        let written = write_all(&active.file, &group.parts, active.size);
+        let written = active.file.write_all(&group.parts, active.size);
         if let Err(error) = written {
             // What may have been written of it is cut off or, failing that, stays as dead bytes in a closed segment.
             let _ = active.file.set_len(active.size);
             self.active = None;
             self.shared.write_failed("append to a segment", &error);
             for record in group.records {
-                if record.blob {
-                    self.release_blob(record.core.digest, blob_blocks(record.core.len));
+                if let Some(file) = record.file {
+                    let kept = record.grown.then_some(file.name);
+                    self.release_but(file.kind, file.name, file.blocks(), kept);
                 }
                 let _ = record.reply.send(false);
             }
@@ -141,31 +163,33 @@ impl Writer {
             segment.size = active.size;
         }
         for record in group.records {
-            self.register(&record.core, record.place, record.blob);
+            self.register(&record.core, record.place, record.file);
             let _ = record.reply.send(true);
         }
     }
 
     /// Makes a written record the one that counts for its variant.
-    fn register(&mut self, core: &Arc<Core>, place: Place, blob: bool) {
+    fn register(&mut self, core: &Arc<Core>, place: Place, file: Option<BodyFile>) {
         let shared = self.shared.clone();
         let mut others = shared.directory.find(core.fingerprint);
-        let blocks = if blob { blob_blocks(core.len) } else { 0 };
+        let blocks = file.map_or(0, |file| file.blocks());
         let now = shared.now();
         let Some(id) = shared.directory.insert(core.fingerprint, core.variant, place, blocks, now) else {
             return;
         };
-        self.lru.admit(id, u64::from(place.length) + u64::from(blocks) * BLOCK);
+        let size = u64::from(place.length) + u64::from(blocks) * BLOCK;
+        self.eviction.insert(id, size, core.fingerprint.0);
         if let Some(segment) = self.segments.get_mut(&place.segment) {
             segment.live += u64::from(place.length);
         }
-        let blob = blob.then_some(BlobRef { digest: core.digest, len: core.len });
-        let add = Entry { variant: core.variant, place, blob };
+        let add = Entry { variant: core.variant, place, file };
         let change = Change { fingerprint: core.fingerprint, drop: None, add: Some(add) };
         let watermark = self.watermark();
         self.index.change(change, watermark);
         for old in others.extract_if(.., |other| other.variant == core.variant) {
-            self.kill(old.id);
+            // Whatever is freshened or replaced was asked for.
+            self.eviction.access(id, core.fingerprint.0);
+            self.kill_but(old.id, core.partial.is_some().then_some(core.digest));
             shared.counters.removed.add(1);
         }
         let most = shared.options.variants_per_key.max(1);
@@ -176,7 +200,8 @@ impl Writer {
             shared.counters.evicted.add(1);
         }
         // Whole small bodies and heads of large ones; what is between is proved whole when it is looked up.
-        if core.inline.is_some() || crate::blob::has_tree(core.len) {
+        // Partials change and hold files open: each lookup finds them anew.
+        if core.partial.is_none() && (core.inline.is_some() || crate::blob::has_tree(core.len)) {
             shared.memory.stored(core, others.is_empty() && self.is_ready(), most);
         } else {
             shared.memory.remove(&core.key);
@@ -207,24 +232,62 @@ impl Writer {
         }
     }
 
-    /// Puts a large body where its digest says. Returns the small one that belongs into the record.
-    fn place_body(&mut self, core: &Core, body: AppendBody) -> io::Result<Option<Bytes>> {
+    /// Puts a large body where its digest says.
+    fn place_body(&mut self, core: &Core, body: AppendBody) -> io::Result<Placed> {
         let (temp, tree, reservation) = match body {
-            AppendBody::Inline(body) => return Ok(Some(body)),
+            AppendBody::Inline(body) => return Ok(Placed::Inline(body)),
             AppendBody::New { temp, tree, reservation } => (temp, tree, reservation),
             AppendBody::Existing => {
-                std::fs::metadata(self.shared.layout.blob(&core.digest))?;
+                self.shared.layout.files().len(&self.shared.layout.blob(&core.digest))?;
                 self.own_blob(&core.digest, blob_blocks(core.len), true);
-                return Ok(None);
+                return Ok(Placed::File);
+            }
+            AppendBody::Partial { fresh, reservation } => {
+                let placed = if fresh.is_some() { Placed::File } else { Placed::Grown };
+                self.place_partial(core, fresh)?;
+                drop(reservation);
+                return Ok(placed);
+            }
+            AppendBody::Completed { partial, tree, reservation } => {
+                let data = self.shared.layout.partial(&partial);
+                let temp = self.shared.layout.taken(data)?;
+                self.place_blob(core, temp, tree)?;
+                self.shared.partials.forget(&partial);
+                drop(reservation);
+                return Ok(Placed::File);
             }
         };
+        self.place_blob(core, temp, tree)?;
+        drop(reservation);
+        Ok(Placed::File)
+    }
+
+    /// Gives a partial its name, or sees that it still has it. The record that named it before is about to go.
+    fn place_partial(&mut self, core: &Core, fresh: Option<FreshPartial>) -> io::Result<()> {
+        let (data, map) =
+            (self.shared.layout.partial(&core.digest), self.shared.layout.partial_map(&core.digest));
+        match fresh {
+            Some(fresh) => {
+                fresh.data.rename(&data)?;
+                fresh.map.rename(&map)?;
+            }
+            None => {
+                self.shared.layout.files().len(&data)?;
+            }
+        }
+        self.own_blob(&core.digest, core.file().blocks(), false);
+        Ok(())
+    }
+
+    fn place_blob(&mut self, core: &Core, temp: TempFile, tree: Option<TempFile>) -> io::Result<()> {
         let blob = self.shared.layout.blob(&core.digest);
-        let existed = blob.exists();
+        let files = self.shared.layout.files();
+        let existed = files.exists(&blob);
         if let Some(parent) = blob.parent().filter(|_| !existed)
-            && !parent.exists()
+            && !files.exists(parent)
         {
-            let grandparent = parent.parent().is_some_and(std::path::Path::exists);
-            make_dir(parent).map_err(io::Error::other)?;
+            let grandparent = parent.parent().is_some_and(|grandparent| files.exists(grandparent));
+            files.make_dir(parent)?;
             self.blob_directories += if grandparent { 1 } else { 2 };
         }
         // A file that is there may be damaged; this one was just hashed, so it takes its place.
@@ -234,8 +297,7 @@ impl Writer {
         temp.rename(&blob)?;
         self.shared.blobs.forget(&core.digest);
         self.own_blob(&core.digest, blob_blocks(core.len), existed);
-        drop(reservation);
-        Ok(None)
+        Ok(())
     }
 
     /// One more record names this blob.

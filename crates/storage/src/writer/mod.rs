@@ -11,7 +11,7 @@ mod recovered;
 mod remove;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{self, File};
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -23,7 +23,8 @@ use tokio::sync::mpsc;
 use crate::blob::{BLOCK, Hint, file_blocks};
 use crate::command::Command;
 use crate::error::OpenError;
-use crate::eviction::Lru;
+use crate::eviction::Ranked;
+use crate::files::StoreFile;
 use crate::index::{IndexThread, Watermark};
 use crate::layout::DirLock;
 use crate::recovery::{self, Totals};
@@ -80,7 +81,7 @@ pub(crate) fn start(
         IndexThread::none()
     };
     let writer = Writer {
-        lru: Lru::new(u64::MAX),
+        eviction: shared.options.eviction.ranked(u64::MAX),
         index,
         segments,
         next_segment,
@@ -125,7 +126,7 @@ impl Segment {
 /// The segment that is appended to.
 struct Active {
     id: u32,
-    file: Arc<File>,
+    file: Arc<StoreFile>,
     size: u64,
     records: u32,
 }
@@ -147,7 +148,7 @@ struct Recovering {
 struct Writer {
     shared: Arc<Shared>,
     sender: mpsc::WeakSender<Command>,
-    lru: Lru,
+    eviction: Box<dyn Ranked>,
     index: IndexThread,
     segments: BTreeMap<u32, Segment>,
     next_segment: u32,
@@ -248,7 +249,7 @@ impl Writer {
             }
             Command::Recovered(batch) => self.recovered(batch),
             Command::RecoveryDone => self.recovery_done(),
-            Command::Orphans(digests) => self.remove_orphans(digests),
+            Command::Orphans(kind, names) => self.remove_orphans(kind, names),
             Command::SweepDone { directories } => {
                 self.added_in_sweep = None;
                 self.blob_directories = directories;
@@ -276,7 +277,7 @@ impl Writer {
         match hint {
             Hint::Touch(fingerprint, variant) => {
                 if let Some(nominee) = self.shared.directory.find_variant(fingerprint, variant) {
-                    self.lru.access(nominee.id);
+                    self.eviction.access(nominee.id, fingerprint.0);
                 }
             }
             Hint::BadBlob(core) => self.drop_bad_blob(&core),

@@ -5,7 +5,6 @@
 //! Both work in small steps, and one segment's size is kept free so that copying never breaks the limit.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -14,9 +13,8 @@ use tokio::sync::oneshot;
 use super::Writer;
 use crate::blob::BLOCK;
 use crate::directory::Place;
-use crate::fill::write_all;
 use crate::index::Change;
-use crate::segment::{FIRST_RECORD, Found, Scan, read_full};
+use crate::segment::{FIRST_RECORD, Found, Scan};
 
 /// Bytes that one step of compaction copies, at most one record more.
 const STEP_BYTES: u64 = 1 << 20;
@@ -126,7 +124,9 @@ impl Writer {
     }
 
     fn can_reclaim(&self) -> bool {
-        self.compaction.is_some() || !self.lru.is_empty() || (!self.is_held() && self.emptiest().is_some())
+        self.compaction.is_some()
+            || !self.eviction.is_empty()
+            || (!self.is_held() && self.emptiest().is_some())
     }
 
     /// Dead bytes near a quarter of all, or many small segments.
@@ -153,7 +153,7 @@ impl Writer {
             return true;
         }
         let (total, dead) = self.dead();
-        let worth_it = dead * 8 > total || self.lru.is_empty();
+        let worth_it = dead * 8 > total || self.eviction.is_empty();
         if worth_it && dead > 0 {
             if self.is_held() {
                 // Nothing that is evicted now would free a segment.
@@ -167,16 +167,16 @@ impl Writer {
     }
 
     fn evict(&mut self) -> bool {
-        let Some(id) = self.lru.oldest() else { return false };
+        let Some(id) = self.eviction.evict() else { return false };
         self.kill(id);
         self.shared.counters.evicted.add(1);
         true
     }
 
-    /// Evicts the oldest if that frees something at once.
+    /// Evicts the next victim if that frees something at once.
     fn evict_blob(&mut self) -> bool {
-        let oldest = self.lru.oldest().and_then(|id| self.shared.directory.get(id));
-        oldest.is_some_and(|nominee| nominee.blob_blocks > 0) && self.evict()
+        let victim = self.eviction.victim().and_then(|id| self.shared.directory.get(id));
+        victim.is_some_and(|nominee| nominee.blob_blocks > 0) && self.evict()
     }
 
     /// The closed segment with the smallest share of live bytes, if it has dead ones.
@@ -273,7 +273,7 @@ impl Writer {
     fn copy_record(&mut self, place: Place) -> std::io::Result<Place> {
         let mut bytes = vec![0; place.length as usize];
         let file = self.shared.segments.open(place.segment)?;
-        let read = read_full(&file, &mut bytes, u64::from(place.offset))?;
+        let read = file.read_full(&mut bytes, u64::from(place.offset))?;
         if read < bytes.len() {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
@@ -286,7 +286,7 @@ impl Writer {
             return Err(std::io::ErrorKind::StorageFull.into());
         }
         let Some(active) = &mut self.active else { return Err(std::io::ErrorKind::StorageFull.into()) };
-        if let Err(error) = write_all(&active.file, &[bytes], active.size) {
+        if let Err(error) = active.file.write_all(&[bytes], active.size) {
             let _ = active.file.set_len(active.size);
             return Err(error);
         }
@@ -312,9 +312,8 @@ impl Writer {
         if let Some(segment) = self.segments.get_mut(&from.segment) {
             segment.live = segment.live.saturating_sub(u64::from(from.length));
         }
-        let blob = self.shared.segments.head(to).ok().filter(|head| head.blob);
-        let blob = blob.map(|head| crate::command::BlobRef { digest: head.digest, len: head.body_len });
-        let add = Some(crate::index::Entry { variant, place: to, blob });
+        let file = self.shared.segments.head(to).ok().and_then(|head| head.file());
+        let add = Some(crate::index::Entry { variant, place: to, file });
         let watermark = self.watermark();
         self.index.change(Change { fingerprint, drop: Some(from), add }, watermark);
     }
@@ -325,7 +324,7 @@ impl Writer {
         }
         self.shared.segments.forget(id);
         let path = self.shared.layout.segment(id);
-        if let Err(error) = fs::remove_file(&path) {
+        if let Err(error) = self.shared.layout.files().remove(&path) {
             self.shared.counters.write_errors.add(1);
             tracing::warn!(path = %path.display(), %error, "a segment cannot be removed");
         }

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{Phase, Writer};
-use crate::blob::{BLOCK, blob_blocks};
+use crate::blob::BLOCK;
 use crate::command::Recovered;
 use crate::index::Change;
 use crate::recovery;
@@ -50,18 +50,19 @@ impl Writer {
             }
             self.kill(known.id);
         }
-        let blocks = found.blob.map_or(0, |blob| blob_blocks(blob.len));
+        let blocks = found.file.map_or(0, |file| file.blocks());
         let now = shared.now();
         let Some(id) = shared.directory.insert(fingerprint, found.variant, place, blocks, now) else {
             return;
         };
-        self.lru.admit(id, u64::from(place.length) + u64::from(blocks) * BLOCK);
+        let size = u64::from(place.length) + u64::from(blocks) * BLOCK;
+        self.eviction.insert(id, size, fingerprint.0);
         if let Some(segment) = self.segments.get_mut(&place.segment) {
             segment.live += u64::from(place.length);
         }
-        if let (Some(blob), Phase::Recovering(recovering)) = (found.blob, &mut self.phase) {
+        if let (Some(file), Phase::Recovering(recovering)) = (found.file, &mut self.phase) {
             self.blob_blocks += u64::from(blocks);
-            recovering.added.push((blob.digest.prefix(), blocks));
+            recovering.added.push((file.name.prefix(), blocks));
         }
         if !found.indexed {
             let change = Change { fingerprint, drop: None, add: Some(found.entry()) };
@@ -93,7 +94,7 @@ impl Writer {
         recovery::sweep(self.shared.clone(), self.sender.clone(), Arc::from(known));
     }
 
-    /// The digest prefixes of all blobs that have an owner, sorted.
+    /// The prefixes of the names of all blobs and partials that have an owner, sorted.
     fn count_owners(&mut self, recovering: super::Recovering) -> Vec<u64> {
         let super::Recovering { mut added, dropped } = recovering;
         added.sort_unstable();
@@ -104,7 +105,8 @@ impl Writer {
         self.blob_blocks = 0;
         let mut known = Vec::new();
         for same in added.chunk_by(|(one, _), (other, _)| one == other) {
-            let Some((prefix, blocks)) = same.first().copied() else { continue };
+            // Of a partial that has grown, the last record says what it takes.
+            let Some((prefix, blocks)) = same.last().copied() else { continue };
             let owners = (same.len() as u32).saturating_sub(gone.get(&prefix).copied().unwrap_or(0));
             if owners > 0 {
                 known.push(prefix);

@@ -1,7 +1,5 @@
 //! Removing: the directory forgets first, then the index, then the record is marked dead, and the blob goes last.
 
-use std::fs;
-
 use larder_policy::CacheKey;
 
 use super::{Phase, Writer};
@@ -10,8 +8,7 @@ use crate::digest::BlobDigest;
 use crate::directory::{EntryId, Fingerprint, Nominee, Place};
 use crate::index::Change;
 use crate::purge::{Doomed, Removal};
-use crate::record::{HEAD_BYTES, Head, RecordFault};
-use crate::segment::read_full;
+use crate::record::{BodyFile, FileKind, HEAD_BYTES, Head, RecordFault};
 use crate::stored::Core;
 
 impl Writer {
@@ -68,7 +65,9 @@ impl Writer {
     pub(super) fn remove_oldest(&mut self, most: usize) -> Removal {
         self.shared.memory.remove_where(|_| true);
         let mut removed = Removal::default();
-        while let Some(id) = self.lru.oldest().filter(|_| removed.responses < most as u64) {
+        while removed.responses < most as u64
+            && let Some(id) = self.eviction.evict()
+        {
             let place = self.shared.directory.get(id).map(|nominee| nominee.place);
             let bytes = place.map_or(0, |place| self.live_at(place).bytes);
             removed.add(Removal { responses: 1, bytes });
@@ -80,17 +79,22 @@ impl Writer {
 
     /// Drops an entry and everything that only it refers to.
     pub(super) fn kill(&mut self, id: EntryId) {
-        self.lru.remove(id);
+        self.kill_but(id, None);
+    }
+
+    /// Drops an entry; the partial `kept` is another one's now.
+    pub(super) fn kill_but(&mut self, id: EntryId, kept: Option<BlobDigest>) {
+        self.eviction.remove(id);
         let Some(nominee) = self.shared.directory.remove(id) else { return };
-        let blob = if nominee.blob_blocks > 0 { self.read_blob_owner(&nominee) } else { None };
+        let owned = if nominee.blob_blocks > 0 { self.read_owned(&nominee) } else { None };
         self.bury(nominee.fingerprint, nominee.place);
         self.lost_live_bytes(nominee.place);
-        if let Some((digest, key)) = blob {
+        if let Some((file, key)) = owned {
             // The head in memory would lead to a body that is gone.
             if let Some(key) = key.and_then(|key| CacheKey::from_stored(&key).ok()) {
                 self.shared.memory.remove_variant(&key, nominee.variant);
             }
-            self.release_blob(digest, nominee.blob_blocks);
+            self.release_but(file.kind, file.name, nominee.blob_blocks, kept);
         }
     }
 
@@ -119,22 +123,28 @@ impl Writer {
         }
     }
 
-    /// The digest that a record names, and its key.
-    fn read_blob_owner(&self, nominee: &Nominee) -> Option<(BlobDigest, Option<String>)> {
+    /// The file that a record names, and its key.
+    fn read_owned(&self, nominee: &Nominee) -> Option<(BodyFile, Option<String>)> {
         let head = self.shared.segments.head(nominee.place).ok()?;
         let read_key = || {
             let file = self.shared.segments.open(nominee.place.segment).ok()?;
             let mut key = vec![0; head.key_len];
             let at = u64::from(nominee.place.offset) + HEAD_BYTES as u64;
-            let read = read_full(&file, &mut key, at).ok()?;
+            let read = file.read_full(&mut key, at).ok()?;
             String::from_utf8(key).ok().filter(|key| key.len() == read)
         };
-        Some((head.digest, read_key()))
+        Some((head.file()?, read_key()))
     }
 
-    /// One record fewer names this blob; the last one takes it along.
-    pub(super) fn release_blob(&mut self, digest: BlobDigest, blocks: u32) {
-        let prefix = digest.prefix();
+    /// One record fewer names this file; the last one takes it along, unless it is the one `kept`.
+    pub(super) fn release_but(
+        &mut self,
+        kind: FileKind,
+        name: BlobDigest,
+        blocks: u32,
+        kept: Option<BlobDigest>,
+    ) {
+        let prefix = name.prefix();
         if let Phase::Recovering(recovering) = &mut self.phase {
             // Other owners may not have been found yet: the sweep will see.
             recovering.dropped.push(prefix);
@@ -147,16 +157,46 @@ impl Writer {
             }
             None => {
                 self.blob_blocks = self.blob_blocks.saturating_sub(u64::from(blocks));
-                self.unlink_blob(&digest);
+                if Some(name) == kept {
+                    self.shared.counters.blob_bytes.set(self.blob_bytes());
+                } else {
+                    self.unlink(kind, &name);
+                }
             }
         }
+    }
+
+    fn unlink(&mut self, kind: FileKind, name: &BlobDigest) {
+        match kind {
+            FileKind::Blob => self.unlink_blob(name),
+            FileKind::Partial => self.unlink_partial(name),
+        }
+    }
+
+    /// The map goes last: bytes without it are swept, and it alone says nothing.
+    fn unlink_partial(&mut self, name: &BlobDigest) {
+        self.shared.partials.forget(name);
+        let layout = &self.shared.layout;
+        for path in [layout.partial(name), layout.partial_map(name)] {
+            match layout.files().remove(&path) {
+                Ok(()) => {}
+                // What has become whole is a blob now.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    self.shared.counters.write_errors.add(1);
+                    tracing::warn!(path = %path.display(), %error, "a partial cannot be removed");
+                }
+            }
+        }
+        self.shared.counters.blob_bytes.set(self.blob_bytes());
     }
 
     fn unlink_blob(&mut self, digest: &BlobDigest) {
         self.shared.blobs.forget(digest);
         let path = self.shared.layout.blob(digest);
-        let _ = fs::remove_file(self.shared.layout.tree(digest));
-        match fs::remove_file(&path) {
+        let files = self.shared.layout.files();
+        let _ = files.remove(&self.shared.layout.tree(digest));
+        match files.remove(&path) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
@@ -166,7 +206,7 @@ impl Writer {
         }
         // Directories go when they are empty.
         for parent in path.ancestors().skip(1).take(2) {
-            if fs::remove_dir(parent).is_err() {
+            if files.remove_dir(parent).is_err() {
                 break;
             }
             self.blob_directories = self.blob_directories.saturating_sub(1);
@@ -174,11 +214,11 @@ impl Writer {
         self.shared.counters.blob_bytes.set(self.blob_bytes());
     }
 
-    pub(super) fn remove_orphans(&mut self, digests: Vec<BlobDigest>) {
-        for digest in digests {
-            let added = |set: &std::collections::HashSet<u64>| set.contains(&digest.prefix());
+    pub(super) fn remove_orphans(&mut self, kind: FileKind, names: Vec<BlobDigest>) {
+        for name in names {
+            let added = |set: &std::collections::HashSet<u64>| set.contains(&name.prefix());
             if self.is_ready() && !self.added_in_sweep.as_ref().is_none_or(added) {
-                self.unlink_blob(&digest);
+                self.unlink(kind, &name);
             }
         }
     }
@@ -193,9 +233,10 @@ impl Writer {
         if self.shared.segments.head(nominee.place).is_ok_and(names) {
             self.shared.counters.damaged.add(1);
             tracing::warn!(digest = %core.digest, "a stored body is damaged or gone and is dropped");
+            let kind = if core.partial.is_some() { FileKind::Partial } else { FileKind::Blob };
             self.kill(nominee.id);
             self.shared.counters.removed.add(1);
-            self.unlink_blob(&core.digest);
+            self.unlink(kind, &core.digest);
         }
     }
 
