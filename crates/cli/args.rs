@@ -13,9 +13,10 @@ use clap_complete::Shell;
 use ipnet::IpNet;
 use larder_policy::TargetUri;
 use larder_server::config::{AccessLogFormat, AccessLogTarget, Destination, Parent};
+use larder_server::control::Sort;
 
 use crate::settings::{Given, Shared};
-use crate::units::{ByteSize, DiskSize};
+use crate::units::{ByteSize, DiskSize, TimeSpan};
 use crate::values;
 
 const STYLES: Styles = Styles::styled()
@@ -30,6 +31,7 @@ Examples:
   http_proxy=http://127.0.0.1:3128 curl http://example.com/
   larder check larder.toml                      every fault of a configuration, with its line
   larder stats --watch                          what the cache is doing now
+  larder ls --host example.com                  what it holds of a host
   larder explain http://example.com/            why that is, or is not, a hit
 
 `larder COMMAND --help` has more examples.
@@ -57,15 +59,37 @@ Example:
 Flags and variables do not count: the file is judged by itself.
 Exit codes: 0 right, 78 wrong";
 
-const PURGE_EXAMPLES: &str = "\
+const LS_EXAMPLES: &str = "\
 Examples:
-  larder purge http://example.com/logo.png      one URL, all its variants
-  larder purge --host example.com               all that came from a host
-  larder purge --tag release-42                 all that carried a tag
-  larder purge --all                            everything
+  larder ls                                     everything, as it lies on disk
+  larder ls --host '*.example.com' --larger 10MiB
+  larder ls --url '**.deb' --older 30d
+  larder ls --sort size --limit 20              the twenty largest
+  larder ls --json | jq -r .url                 for programs, one object per line
 
-A running larder is asked through its control socket; when none runs, the cache
-is opened directly.";
+All conditions must hold. Ages count from when a response was stored or last
+validated; sizes are those of bodies. --older and --larger include what is just so
+old or large; --newer and --smaller have the rest.
+
+In a pattern * stands for anything without a slash and ** for anything. One with
+:// is compared with the whole URL, one that begins with a slash with the path, any
+other with host and path. The query takes part where the pattern has a ?.
+
+A running larder is asked through its control socket; when none runs, the cache is
+opened directly.";
+
+const RM_EXAMPLES: &str = "\
+Examples:
+  larder rm http://example.com/logo.png         one URL, all its variants
+  larder rm --host example.com                  all that came from a host
+  larder rm --tag release-42                    all that carried a tag
+  larder rm --url '/nightly/**' --older 7d      all that is like this, and old
+  larder rm --larger 1GiB --dry-run             what would go
+  larder rm --all                               everything
+
+Conditions are those of `larder ls`, and all must hold. `larder purge` is the same
+command. A running larder is asked through its control socket; when none runs, the
+cache is opened directly.";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
@@ -88,7 +112,11 @@ Examples:
 const VERIFY_EXAMPLES: &str = "\
 Examples:
   larder verify                                 report what is damaged; exit code 1 if anything is
-  larder verify --repair                        also remove it, and rebuild what can be rebuilt";
+  larder verify --repair                        also remove it, and rebuild what can be rebuilt
+  larder verify --json                          for programs, one object per finding, then the sum
+
+The larder may run or not. Nothing that is damaged is ever served, checked or not.
+Exit codes: 0 all is well, or repaired; 1 something is wrong";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -118,9 +146,12 @@ pub(crate) enum Command {
     /// Why is, or is not, this request a hit? The decision and all that led to it
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
-    /// Remove stored responses
-    #[command(after_help = PURGE_EXAMPLES)]
-    Purge(PurgeArgs),
+    /// List what is stored
+    #[command(after_help = LS_EXAMPLES)]
+    Ls(LsArgs),
+    /// Remove what is stored
+    #[command(after_help = RM_EXAMPLES, visible_alias = "purge")]
+    Rm(RmArgs),
     /// Show what the cache holds and how it does
     #[command(after_help = STATS_EXAMPLES)]
     Stats(StatsArgs),
@@ -273,31 +304,68 @@ pub(crate) struct ExplainArgs {
     pub(crate) store: StoreArgs,
 }
 
-/// `larder purge`
+/// `larder ls`
 #[derive(Debug, Args)]
-pub(crate) struct PurgeArgs {
+pub(crate) struct LsArgs {
     #[command(flatten)]
-    pub(crate) what: PurgeWhat,
+    pub(crate) select: SelectArgs,
+    /// In this order; url, size (largest first) or age (oldest first); needs --limit [default: as it lies on disk]
+    #[arg(long, value_name = "ORDER", requires = "limit",
+          value_parser = PossibleValuesParser::new(values::SORTS).try_map(|text| values::sort(&text)))]
+    pub(crate) sort: Option<Sort>,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// As JSON, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
 
-/// Exactly one of them.
+/// `larder rm`
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub(crate) struct PurgeWhat {
+pub(crate) struct RmArgs {
+    #[command(flatten)]
+    pub(crate) select: SelectArgs,
+    /// Everything
+    #[arg(long, conflicts_with = "conditions")]
+    pub(crate) all: bool,
+    /// List what would go, and remove nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// Which stored responses; all that is given must hold.
+#[derive(Debug, Default, Args)]
+#[group(id = "conditions", multiple = true)]
+pub(crate) struct SelectArgs {
     /// The URL, exactly as it was requested
     #[arg(value_name = "URL")]
-    pub(crate) url: Option<String>,
-    /// All responses that carried this tag (in Cache-Tag, Surrogate-Key or xkey)
-    #[arg(long, value_name = "TAG")]
-    pub(crate) tag: Option<String>,
-    /// All responses from this host
-    #[arg(long, value_name = "HOST")]
+    pub(crate) exact: Option<String>,
+    /// From this host, or from all hosts below it (*.example.com)
+    #[arg(long, value_name = "HOST", help_heading = "What")]
     pub(crate) host: Option<String>,
-    /// Everything
-    #[arg(long)]
-    pub(crate) all: bool,
+    /// With a URL like this
+    #[arg(long, value_name = "PATTERN", help_heading = "What")]
+    pub(crate) url: Option<String>,
+    /// Carrying this tag (in Cache-Tag, Surrogate-Key or xkey)
+    #[arg(long, value_name = "TAG", help_heading = "What")]
+    pub(crate) tag: Option<String>,
+    /// Stored or last validated at least so long ago
+    #[arg(long, value_name = "DURATION", help_heading = "What")]
+    pub(crate) older: Option<TimeSpan>,
+    /// Stored or last validated less than so long ago
+    #[arg(long, value_name = "DURATION", help_heading = "What")]
+    pub(crate) newer: Option<TimeSpan>,
+    /// With a body of at least this size
+    #[arg(long, value_name = "SIZE", help_heading = "What")]
+    pub(crate) larger: Option<ByteSize>,
+    /// With a body of less than this size
+    #[arg(long, value_name = "SIZE", help_heading = "What")]
+    pub(crate) smaller: Option<ByteSize>,
 }
 
 /// `larder stats`
@@ -319,6 +387,9 @@ pub(crate) struct VerifyArgs {
     /// Remove what is damaged and rebuild a lost index
     #[arg(long)]
     pub(crate) repair: bool,
+    /// As JSON, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
@@ -408,13 +479,19 @@ mod tests {
     }
 
     #[test]
-    fn purge_takes_exactly_one_of_its_kinds() {
+    fn removing_takes_conditions_or_all_under_either_name() {
         let code =
             |line: &str| parse(line.split_whitespace()).map(|_| 0).unwrap_or_else(|error| error.exit_code());
-        assert_eq!(code("larder purge http://a.example/"), 0);
-        assert_eq!(code("larder purge --all --cache-dir /x"), 0);
-        assert_eq!(code("larder purge"), 2);
-        assert_eq!(code("larder purge --all --host a.example"), 2);
+        for name in ["rm", "purge"] {
+            let code = |rest: &str| code(&format!("larder {name} {rest}"));
+            assert_eq!(code("http://a.example/"), 0);
+            assert_eq!(code("--all --cache-dir /x"), 0);
+            assert_eq!(code("--host a.example --older 1d --dry-run"), 0);
+            assert_eq!(code("--all --host a.example"), 2);
+            assert_eq!(code("--older 1"), 2);
+        }
+        assert_eq!(code("larder ls --sort size"), 2);
+        assert_eq!(code("larder ls --sort size --limit 3 --larger 1MiB"), 0);
     }
 
     #[test]

@@ -28,7 +28,7 @@ mod tests {
     fn every_shell_gets_a_script_with_all_commands() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::Elvish, Shell::PowerShell] {
             let script = String::from_utf8(script(shell)).unwrap();
-            for word in ["serve", "purge", "cache-dir", "completions"] {
+            for word in ["serve", "rm", "purge", "ls", "dry-run", "cache-dir", "completions"] {
                 assert!(script.contains(word), "{shell}: {word}");
             }
         }

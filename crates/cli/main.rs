@@ -13,12 +13,15 @@ mod failure;
 #[cfg(test)]
 mod golden;
 mod logging;
+mod ls;
 mod notify;
 mod output;
-mod purge;
+mod rm;
+mod select;
 mod serve;
 mod settings;
 mod stats;
+mod terminal;
 mod units;
 mod values;
 mod verify;
@@ -57,7 +60,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(args) => serve::run(*args),
         Command::Check(args) => check::run(&args.file),
         Command::Explain(args) => explain::run(args),
-        Command::Purge(args) => purge::run(args),
+        Command::Ls(args) => ls::run(args),
+        Command::Rm(args) => rm::run(args),
         Command::Stats(args) => stats::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Completions(args) => completions::run(args.shell),

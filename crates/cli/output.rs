@@ -30,6 +30,26 @@ pub(crate) fn clear() -> Result<(), Failure> {
     if io::stdout().is_terminal() { print("\x1b[2J") } else { Ok(()) }
 }
 
+/// Standard output for many lines: gathered, until it is flushed.
+pub(crate) struct Lines(io::BufWriter<io::StdoutLock<'static>>);
+
+impl Lines {
+    /// Takes standard output for itself.
+    pub(crate) fn new() -> Self {
+        Self(io::BufWriter::new(io::stdout().lock()))
+    }
+
+    /// Writes a text.
+    pub(crate) fn print(&mut self, text: &str) -> Result<(), Failure> {
+        done(self.0.write_all(text.as_bytes()))
+    }
+
+    /// Shows what was written.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        done(self.0.flush())
+    }
+}
+
 /// A broken pipe becomes [`Failure::Unread`].
 pub(crate) fn done(result: io::Result<()>) -> Result<(), Failure> {
     match result {

@@ -37,14 +37,30 @@ pub(crate) fn run(args: StatsArgs) -> Result<(), Failure> {
     }
 }
 
-/// What a store at rest can tell: nothing was counted since it was opened, and it has no limits of its own.
+/// What a store at rest can tell: it has no limits of its own, and what was counted was counted since it was opened.
 fn alone_rows(store: &StoreFigures) -> Vec<Row> {
-    vec![Row::new("stored responses", store.objects), Row::new("disk", rough_size(store.disk_bytes))]
+    let mut rows =
+        vec![Row::new("stored responses", store.objects), Row::new("disk", rough_size(store.disk_bytes))];
+    rows.extend(disk_rows(store));
+    rows.extend(trouble(store));
+    rows
 }
 
 fn alone_json(store: &StoreFigures) -> Result<serde_json::Value, Failure> {
     let whole = serde_json::to_value(store).map_err(|error| Failure::Failed(error.into()))?;
-    let names = ["objects", "disk_bytes", "segment_bytes", "dead_bytes", "blob_bytes", "index_bytes"];
+    let names = [
+        "objects",
+        "disk_bytes",
+        "segment_bytes",
+        "dead_bytes",
+        "blob_bytes",
+        "temp_bytes",
+        "index_bytes",
+        "damaged",
+        "read_errors",
+        "write_errors",
+        "index",
+    ];
     let told: serde_json::Map<_, _> =
         names.iter().filter_map(|name| Some(((*name).to_owned(), whole.get(name)?.clone()))).collect();
     Ok(serde_json::json!({ "store": told }))
@@ -120,31 +136,59 @@ fn store_rows(store: &StoreFigures) -> Vec<Row> {
     let mut rows = vec![
         Row::new("stored responses", store.objects),
         Row::new("disk", by(store.disk_bytes, store.disk_limit_bytes, &store.eviction)),
+    ];
+    rows.extend(disk_rows(store));
+    rows.extend([
         Row::new("memory", by(store.memory_bytes, store.memory_limit_bytes, &store.memory_eviction)),
+        Row::new("  URLs in memory", store.memory_objects),
+        Row::new("  directory of the disk", rough_size(store.directory_bytes)),
         Row::new("hits from memory", store.memory_hits),
         Row::new("hits from disk", store.disk_hits),
+        Row::new("found nothing", store.misses),
+        Row::new("stored", store.stored),
+        Row::new("passed on, not stored", store.relayed),
+        Row::new("evicted", store.evicted),
+        Row::new("removed or replaced", store.removed),
+        Row::new("segments compacted", store.compacted),
         Row::new("index", &store.index),
-    ];
+    ]);
     if store.storing == Some(false) {
         rows.push(Row::new("storing", "nothing: the disk refuses, or others fill it"));
     }
     if store.scrub_pass_bytes > 0 {
         rows.push(Row::new("scrub", format!("{} read so far", of(store.scrub_pass_bytes, store.disk_bytes))));
     }
-    if store.quarantine_bytes > 0 {
-        rows.push(Row::new("quarantine", rough_size(store.quarantine_bytes)));
-    }
+    rows.extend(trouble(store));
     rows.extend(when_any(&[
         ("scrubs", store.scrub_passes),
-        ("evicted", store.evicted),
-        ("damaged", store.damaged),
         ("found by scrubs", store.scrub_damaged),
         ("mended trees", store.mended),
         ("wrong digests", store.digest_mismatches),
-        ("read errors", store.read_errors),
-        ("write errors", store.write_errors),
     ]));
     rows
+}
+
+/// What the disk is used for.
+fn disk_rows(store: &StoreFigures) -> [Row; 8] {
+    [
+        Row::new("  segments", rough_size(store.segment_bytes)),
+        Row::new("    dead", rough_size(store.dead_bytes)),
+        Row::new("  blobs", rough_size(store.blob_bytes)),
+        Row::new("  temporary", rough_size(store.temp_bytes)),
+        Row::new("  index", rough_size(store.index_bytes)),
+        Row::new("  eviction order", rough_size(store.order_bytes)),
+        Row::new("  quarantine", rough_size(store.quarantine_bytes)),
+        Row::new("  other", rough_size(store.other_bytes)),
+    ]
+}
+
+/// What ought to be zero, and is shown also when it is.
+fn trouble(store: &StoreFigures) -> [Row; 3] {
+    [
+        Row::new("damaged", store.damaged),
+        Row::new("read errors", store.read_errors),
+        Row::new("write errors", store.write_errors),
+    ]
 }
 
 /// Rows for what is worth a look only when it happens.
@@ -207,9 +251,12 @@ mod tests {
             "client_connections": {"open": 12, "total": 340}, "origin_connections": {"open": 3, "total": 55},
             "tunnels": {"open": 1, "total": 10}, "fills": {"open": 2, "total": 2990}, "client_aborts": 4,
             "store": {"objects": 2950, "disk_bytes": 734003200, "disk_limit_bytes": 10737418240,
-            "memory_bytes": 104857600, "memory_limit_bytes": 268435456, "memory_eviction": "gdsf", "eviction": "s3-fifo", "memory_hits": 3000, "disk_hits": 6000,
-            "evicted": 0, "damaged": 1, "write_errors": 0, "index": "ready", "storing": false,
-            "scrub_pass_bytes": 104857600, "scrub_passes": 3, "scrub_damaged": 1, "quarantine_bytes": 1048576}}"#;
+            "memory_bytes": 104857600, "memory_limit_bytes": 268435456, "memory_eviction": "gdsf", "eviction": "s3-fifo",
+            "memory_hits": 3000, "disk_hits": 6000,
+            "segment_bytes": 209715200, "dead_bytes": 10485760, "blob_bytes": 513802240, "temp_bytes": 1048576,
+            "index_bytes": 9437184, "memory_objects": 1200, "directory_bytes": 604588, "misses": 2990, "stored": 2990,
+            "relayed": 3, "evicted": 0, "removed": 40, "compacted": 2, "damaged": 1, "index": "ready",
+            "storing": false, "scrub_pass_bytes": 104857600, "scrub_passes": 3, "scrub_damaged": 1, "quarantine_bytes": 1048576, "order_bytes": 40960, "other_bytes": 73728}}"#;
         golden::compare("stats.txt", &table(&serde_json::from_str(figures).unwrap()));
     }
 
@@ -222,7 +269,12 @@ mod tests {
     #[test]
     fn a_store_at_rest_tells_what_it_holds_and_no_limits() {
         let store = StoreFigures { objects: 3, disk_bytes: 4096, ..StoreFigures::default() };
-        assert_eq!(rows(&alone_rows(&store)), "stored responses  3\ndisk              4.0 KiB\n");
+        let text = rows(&alone_rows(&store));
+        assert!(
+            text.starts_with("stored responses  3\ndisk              4.0 KiB\n  segments        0 B\n"),
+            "{text}"
+        );
+        assert!(text.contains("\ndamaged           0\n") && !text.contains(" of "), "{text}");
         let json = alone_json(&store).unwrap();
         assert_eq!(json["store"]["disk_bytes"], 4096);
         assert_eq!(json["store"].get("disk_limit_bytes"), None);

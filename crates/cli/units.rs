@@ -236,6 +236,17 @@ pub(crate) fn rough_size(bytes: u64) -> String {
     format!("{bytes} B")
 }
 
+/// A length of time for reading, not for parsing: `45 s`, `3 min`, `7 h`, `12 d`.
+pub(crate) fn rough_time(ms: u64) -> String {
+    let secs = ms / 1000;
+    match (secs / 86_400, secs / 3600, secs / 60) {
+        (0, 0, 0) => format!("{secs} s"),
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, _) => format!("{hours} h"),
+        (days, ..) => format!("{days} d"),
+    }
+}
+
 /// A decimal number at the start of a text and what follows it.
 struct Number<'a> {
     whole: &'a str,
@@ -393,6 +404,14 @@ mod tests {
             let duration = Duration::from_millis(ms);
             assert_eq!(time(&TimeSpan::from(duration).to_string()), Ok(duration));
         }
+    }
+
+    #[test]
+    fn a_rough_time_has_one_unit() {
+        assert_eq!(rough_time(59_999), "59 s");
+        assert_eq!(rough_time(61_000), "1 min");
+        assert_eq!(rough_time(7_200_000), "2 h");
+        assert_eq!(rough_time(400 * 86_400_000), "400 d");
     }
 
     #[test]

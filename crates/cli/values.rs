@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use larder_policy::{Fields, Scheme, TargetUri};
 use larder_server::config::{AccessLogFormat, AccessLogTarget, Destination, Parent};
+use larder_server::control::Sort;
 use larder_storage::Verify;
 use larder_storage::eviction::Algorithm;
 
@@ -173,6 +174,19 @@ pub(crate) fn log_format(text: &str) -> Result<AccessLogFormat, String> {
         "combined" => Ok(AccessLogFormat::Combined),
         "json" => Ok(AccessLogFormat::Json),
         _ => Err(format!("`{text}` is not a format of the access log; {}", one_of(text, &LOG_FORMATS))),
+    }
+}
+
+/// The orders of a list.
+pub(crate) const SORTS: [&str; 3] = ["url", "size", "age"];
+
+/// One of [`SORTS`].
+pub(crate) fn sort(text: &str) -> Result<Sort, String> {
+    match text {
+        "url" => Ok(Sort::Url),
+        "size" => Ok(Sort::Size),
+        "age" => Ok(Sort::Age),
+        _ => Err(one_of(text, &SORTS)),
     }
 }
 

@@ -118,7 +118,7 @@ fn without_a_running_proxy_the_store_is_opened_and_judged_by_the_configuration()
         String::from_utf8(output.stdout).unwrap()
     };
     assert_eq!(purge(&[]), "nothing was stored that matches\n");
-    assert_eq!(purge(&config), "removed 1 stored response\n");
+    assert_eq!(purge(&config), "removed 1 stored response, 5 B\n");
 }
 
 #[test]

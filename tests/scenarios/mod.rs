@@ -19,5 +19,6 @@ mod regressions;
 mod relay;
 mod reverse;
 mod tls;
+mod tools;
 mod tunnel;
 mod validation;

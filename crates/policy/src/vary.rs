@@ -75,6 +75,12 @@ impl Nominated {
         self.fields.iter().map(|field| &*field.name)
     }
 
+    /// The names, each with the value that chose the response, in the spelling in which values are compared; none where the
+    /// request had no such field.
+    pub fn values(&self) -> impl Iterator<Item = (&str, Option<String>)> {
+        self.fields.iter().map(|field| (&*field.name, field.value.as_deref().map(readable)))
+    }
+
     pub(crate) fn fit(&self, request: &Fields) -> Option<Fit> {
         let mut fit = Fit::Exact;
         for field in &self.fields {

@@ -11,7 +11,7 @@ mod kit;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use larder_storage::{Options, Store};
+use larder_storage::{Filter, Options, Store};
 use tokio::task::JoinSet;
 
 use kit::{Outcome, Random, key, of_process, put};
@@ -118,7 +118,10 @@ async fn measure(bound: u64, disk: u64, dir: &Path) -> Outcome<Row> {
         latencies.get(READS * percent / 100).copied().unwrap_or(Duration::ZERO).as_secs_f64() * 1e6
     };
 
-    let kept: u64 = store.entries().await?.map(|entry| entry.body_len).sum();
+    let mut kept = 0;
+    for entry in store.entries(Filter::default()).await? {
+        kept += entry?.body_len;
+    }
     let stats = store.stats();
     store.close().await;
     Ok(Row {

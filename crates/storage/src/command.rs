@@ -10,6 +10,7 @@ use crate::digest::BlobDigest;
 use crate::directory::{Fingerprint, Place, VariantTag};
 use crate::layout::TempFile;
 use crate::partial::FreshPartial;
+use crate::purge::{Doomed, Removal};
 use crate::record::{BodyFile, EncodedFront, FileKind};
 use crate::stats::Counters;
 use crate::stored::Core;
@@ -19,12 +20,12 @@ use crate::stored::Core;
 pub(crate) enum Command {
     /// Store a response; true when it is with the kernel.
     Append(Box<Append>, oneshot::Sender<bool>),
-    /// Remove all variants of a key, and say how many there were.
-    Remove(CacheKey, Fingerprint, oneshot::Sender<usize>),
+    /// Remove all variants of a key, and say what there was.
+    Remove(CacheKey, Fingerprint, oneshot::Sender<Removal>),
     /// Remove these records, where they still are what the directory nominates.
-    RemovePlaces(Vec<(Fingerprint, Place)>, oneshot::Sender<u64>),
+    RemoveRecords(Vec<Doomed>, oneshot::Sender<Removal>),
     /// Remove those that were unused for longest, at most so many.
-    RemoveOldest(usize, oneshot::Sender<u64>),
+    RemoveOldest(usize, oneshot::Sender<Removal>),
     /// Make room for so many bytes of an unfinished body.
     Reserve(u64, oneshot::Sender<Option<Reservation>>),
     /// Records that were found in the index or in the segments.
@@ -38,12 +39,15 @@ pub(crate) enum Command {
         /// Directories below `blobs`.
         directories: u64,
     },
-    /// Forget the index's content; the records that follow are put into it anew.
-    ClearIndex,
+    /// Make a new, empty index; the records that follow are put into it.
+    RenewIndex,
     /// Records for the index, where they still are what the directory nominates.
     Reindex(Vec<Recovered>),
     /// The index has everything again.
     IndexComplete,
+    /// Copy what is sound of these segments elsewhere and drop them. Nothing is answered; the sender is dropped when all are
+    /// gone, or cannot go.
+    Rewrite(Vec<u32>, oneshot::Sender<()>),
     /// Nothing but the answer: all that was sent before is done, and no segment is being compacted.
     Barrier(oneshot::Sender<()>),
     /// Write everything out and end.

@@ -262,6 +262,14 @@ impl Directory {
             .unwrap_or(0)
     }
 
+    /// No entry has this number or a higher one.
+    pub(crate) fn bound(&self) -> EntryId {
+        let chunks =
+            |shard: &RwLock<Shard>| shard.read().unwrap_or_else(PoisonError::into_inner).chunks.len();
+        let most = self.shards.iter().map(chunks).max().unwrap_or(0);
+        u32::try_from(most * CHUNK * SHARDS).unwrap_or(u32::MAX)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }

@@ -30,11 +30,13 @@ mod body;
 mod command;
 mod digest;
 mod directory;
+mod entries;
 mod error;
 pub mod eviction;
 mod files;
 mod fill;
 mod filling;
+mod filter;
 mod index;
 mod layout;
 mod lookup;
@@ -58,19 +60,22 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod walk;
 mod writer;
 
 pub use body::BodyReader;
 pub use digest::BlobDigest;
+pub use entries::{Entries, Entry, EntryFile};
 pub use error::{Error, FillError, OpenError, ReadError};
 pub use fill::Fill;
 pub use filling::Filling;
+pub use filter::Filter;
 pub use options::{Options, Verify};
-pub use purge::Filter;
+pub use purge::Removal;
 pub use stats::{IndexState, Stats};
 pub use store::Store;
 pub use stored::{Stored, Tier, Variants};
-pub use verify::{Entries, Entry, Repair, VerifyReport};
+pub use verify::{Checked, Fault, FaultKind, Repair, VerifyReport};
 
 /// For the fuzz targets: not part of the interface.
 #[doc(hidden)]

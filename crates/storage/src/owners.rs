@@ -10,7 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::blob::{Owner, blob_blocks};
 use crate::command::Command;
 use crate::digest::BlobDigest;
-use crate::directory::{Fingerprint, Place};
+use crate::directory::Nominee;
+use crate::purge::Doomed;
 use crate::record::BodyFile;
 use crate::shared::Shared;
 
@@ -32,7 +33,7 @@ pub(crate) fn find(
         tell(&digest, &urls, others.len() + 1, kept.as_deref());
         if let Some(sender) = sender.upgrade() {
             let (reply, _nobody) = oneshot::channel();
-            let _ = sender.blocking_send(Command::RemovePlaces(others, reply));
+            let _ = sender.blocking_send(Command::RemoveRecords(others, reply));
         }
     };
     if std::thread::Builder::new().name("larder-owners".to_owned()).spawn(run).is_err() {
@@ -41,25 +42,19 @@ pub(crate) fn find(
     }
 }
 
-fn others(
-    shared: &Shared,
-    digest: &BlobDigest,
-    len: u64,
-    urls: &mut Vec<String>,
-) -> Vec<(Fingerprint, Place)> {
-    let mut places = Vec::new();
+fn others(shared: &Shared, digest: &BlobDigest, len: u64, urls: &mut Vec<String>) -> Vec<Doomed> {
+    let mut found = Vec::new();
     shared.directory.each_with_blob(blob_blocks(len), |nominees| {
         for nominee in nominees {
-            let names = |place| {
-                shared
-                    .segments
-                    .head(place)
-                    .is_ok_and(|head| head.blob && !head.partial && head.digest == *digest)
-            };
-            if shared.is_closing() || !names(nominee.place) {
+            if shared.is_closing() {
                 continue;
             }
-            places.push((nominee.fingerprint, nominee.place));
+            let head = shared.segments.head(nominee.place).ok();
+            let Some(head) = head.filter(|head| head.blob && !head.partial && head.digest == *digest) else {
+                continue;
+            };
+            let Nominee { id, fingerprint, place, .. } = *nominee;
+            found.push(Doomed { id, fingerprint, place, sequence: head.sequence });
             if let Ok(key) = shared.segments.key(nominee.place)
                 && !urls.contains(&key)
                 && urls.len() < URLS
@@ -68,7 +63,7 @@ fn others(
             }
         }
     });
-    places
+    found
 }
 
 /// Tells, in one line, that a blob is damaged. `records` is how many named it.

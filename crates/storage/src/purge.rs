@@ -1,120 +1,160 @@
-//! Removing by what a response is, not by its key alone.
+//! Removing what a filter matches: by key where it names keys, else by a walk over everything.
+//!
+//! It goes in small batches, so that requests are answered and stored in between, whatever there is to remove. When it
+//! returns, nothing that a filter matched when it began is served any more.
 
 use std::sync::Arc;
 
-use larder_policy::{CacheKey, Fields, TargetUri, list_members};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::command::Command;
+use crate::directory::{EntryId, Fingerprint, Place};
 use crate::error::Error;
-use crate::metadata;
-use crate::segment::{self, Found, Scan};
+use crate::filter::Filter;
 use crate::shared::Shared;
-use crate::writer::Hold;
+use crate::walk::{Met, Walk, Walked, under_key};
 
-/// Response fields that carry tags, each with how its members are split.
-const TAG_FIELDS: [(&str, Split); 3] =
-    [("cache-tag", Split::Commas), ("surrogate-key", Split::Spaces), ("xkey", Split::Spaces)];
+/// Responses that are removed in one go: each may be a file to unlink.
+const BATCH: usize = 128;
 
-#[derive(Clone, Copy)]
-enum Split {
-    Commas,
-    Spaces,
-}
-
-/// Which stored responses to remove.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// What was removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
-pub enum Filter {
-    /// All variants under exactly this key.
-    Url(CacheKey),
-    /// All variants of this target, whichever origin answered for it. All heads are read.
-    Target(TargetUri),
-    /// Everything of this host, whatever the port and scheme. Letter case does not count.
-    Host(String),
-    /// Everything whose response carries this tag in `Cache-Tag` (commas), `Surrogate-Key` or `xkey` (spaces).
-    Tag(String),
-    /// Everything.
-    All,
+pub struct Removal {
+    /// Stored responses; variants count one each.
+    pub responses: u64,
+    /// Bytes of their bodies. A body that several have counts for each.
+    pub bytes: u64,
 }
 
-impl Filter {
-    fn matches(&self, key: &CacheKey, fields: impl FnOnce() -> Option<Fields>) -> bool {
-        match self {
-            Self::Url(url) => url == key,
-            Self::Target(target) => key.target() == target,
-            Self::Host(host) => key.target().host().eq_ignore_ascii_case(host),
-            Self::Tag(tag) => fields().is_some_and(|fields| has_tag(&fields, tag.as_bytes())),
-            Self::All => true,
-        }
+impl Removal {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.responses += other.responses;
+        self.bytes += other.bytes;
     }
 }
 
-fn has_tag(fields: &Fields, tag: &[u8]) -> bool {
-    TAG_FIELDS.iter().any(|(name, split)| match split {
-        Split::Commas => list_members(fields.all(name)).any(|member| member == tag),
-        Split::Spaces => fields
-            .all(name)
-            .any(|line| line.split(|byte| matches!(byte, b' ' | b'\t')).any(|member| member == tag)),
-    })
+/// A record to be removed, which may have been copied elsewhere by the time that the writer comes to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Doomed {
+    pub(crate) id: EntryId,
+    pub(crate) fingerprint: Fingerprint,
+    /// Where it was.
+    pub(crate) place: Place,
+    /// By which it is known elsewhere.
+    pub(crate) sequence: u64,
+}
+
+impl From<&Walked> for Doomed {
+    fn from(record: &Walked) -> Self {
+        let Walked { id, fingerprint, place, head, .. } = record;
+        Self { id: *id, fingerprint: *fingerprint, place: *place, sequence: head.sequence }
+    }
 }
 
 pub(crate) async fn remove_where(
     shared: &Arc<Shared>,
     sender: &mpsc::Sender<Command>,
     filter: Filter,
-) -> Result<u64, Error> {
-    match filter {
-        Filter::Url(key) => {
-            let fingerprint = shared.keys.fingerprint(key.as_str());
-            let (reply, done) = oneshot::channel();
-            sender.send(Command::Remove(key, fingerprint, reply)).await.map_err(|_| Error::Closed)?;
-            done.await.map(|removed| removed as u64).map_err(|_| Error::Closed)
+) -> Result<Removal, Error> {
+    match &filter.keys {
+        // Needs to know nothing of the rest of the store, so it does not wait for that.
+        Some(keys) if filter == (Filter { keys: Some(keys.clone()), ..Filter::default() }) => {
+            let mut removal = Removal::default();
+            for key in keys {
+                let fingerprint = shared.keys.fingerprint(key.as_str());
+                let (reply, done) = oneshot::channel();
+                let remove = Command::Remove(key.clone(), fingerprint, reply);
+                sender.send(remove).await.map_err(|_| Error::Closed)?;
+                removal.add(done.await.map_err(|_| Error::Closed)?);
+            }
+            Ok(removal)
         }
-        Filter::All => {
+        _ if filter.is_everything() => {
             wait_until_ready(shared).await;
             remove_all(shared, sender).await
         }
-        Filter::Target(_) | Filter::Host(_) | Filter::Tag(_) => {
+        _ => {
             wait_until_ready(shared).await;
-            remove_matching(shared, sender, filter).await
+            let (shared, sender) = (shared.clone(), sender.clone());
+            let removing =
+                move || Removing { shared, sender, filter, batch: Vec::new(), removed: Removal::default() };
+            tokio::task::spawn_blocking(move || removing().run()).await.map_err(|_| Error::Closed)?
         }
     }
 }
 
 /// In steps, so that nothing that is stored meanwhile waits long.
-async fn remove_all(shared: &Shared, sender: &mpsc::Sender<Command>) -> Result<u64, Error> {
-    const STEP: usize = 1024;
+async fn remove_all(shared: &Shared, sender: &mpsc::Sender<Command>) -> Result<Removal, Error> {
     // What is stored meanwhile may be removed, too, but must not keep this going for ever.
     let bound = 2 * shared.directory.len() as u64 + 1;
-    let mut removed = 0;
-    while removed < bound {
+    let mut removal = Removal::default();
+    while removal.responses < bound {
         let (reply, done) = oneshot::channel();
-        sender.send(Command::RemoveOldest(STEP, reply)).await.map_err(|_| Error::Closed)?;
+        sender.send(Command::RemoveOldest(BATCH, reply)).await.map_err(|_| Error::Closed)?;
         match done.await.map_err(|_| Error::Closed)? {
-            0 => break,
-            more => removed += more,
+            Removal { responses: 0, .. } => break,
+            more => removal.add(more),
         }
     }
-    Ok(removed)
+    Ok(removal)
 }
 
-async fn remove_matching(
-    shared: &Arc<Shared>,
-    sender: &mpsc::Sender<Command>,
+/// A removal that walks. Blocks.
+struct Removing {
+    shared: Arc<Shared>,
+    sender: mpsc::Sender<Command>,
     filter: Filter,
-) -> Result<u64, Error> {
-    let _hold = Hold::new(shared.clone());
-    barrier(sender).await?;
-    let walker = shared.clone();
-    let walk = tokio::task::spawn_blocking(move || walk(&walker, &filter).map(|found| (found, filter)));
-    let (found, filter) = walk.await.map_err(|_| Error::Closed)??;
+    batch: Vec<Doomed>,
+    removed: Removal,
+}
+
+impl Removing {
+    fn run(mut self) -> Result<Removal, Error> {
+        match self.filter.keys.clone() {
+            Some(keys) => {
+                for key in keys {
+                    let found = under_key(&self.shared, &self.filter, &key);
+                    self.batch.extend(found.iter().map(Doomed::from));
+                    self.flush()?;
+                }
+            }
+            None => self.walk()?,
+        }
+        // Only now: a lookup that read from disk before can bring nothing back any more.
+        let filter = &self.filter;
+        let matches =
+            |core: &crate::stored::Core| filter.matches(&core.key, core.len, || Some(&core.response));
+        self.shared.memory.remove_where(matches);
+        Ok(self.removed)
+    }
+
+    fn walk(&mut self) -> Result<(), Error> {
+        let mut walk = Walk::new(&self.shared, self.filter.clone())?;
+        while let Some(met) = walk.next()? {
+            if let Met::Record(record) = met {
+                self.batch.push(Doomed::from(&*record));
+            }
+            if self.batch.len() >= BATCH {
+                self.flush()?;
+            }
+        }
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        if !self.batch.is_empty() {
+            self.removed.add(remove_records(&self.sender, std::mem::take(&mut self.batch))?);
+        }
+        Ok(())
+    }
+}
+
+/// Removes records that still count. Blocks until it is done.
+pub(crate) fn remove_records(sender: &mpsc::Sender<Command>, doomed: Vec<Doomed>) -> Result<Removal, Error> {
     let (reply, done) = oneshot::channel();
-    sender.send(Command::RemovePlaces(found, reply)).await.map_err(|_| Error::Closed)?;
-    let removed = done.await.map_err(|_| Error::Closed)?;
-    // Only now: a lookup that read from disk before can bring nothing back any more.
-    shared.memory.remove_where(|core| filter.matches(&core.key, || Some(core.response.fields().clone())));
-    Ok(removed)
+    sender.blocking_send(Command::RemoveRecords(doomed, reply)).map_err(|_| Error::Closed)?;
+    done.blocking_recv().map_err(|_| Error::Closed)
 }
 
 async fn wait_until_ready(shared: &Shared) {
@@ -122,28 +162,17 @@ async fn wait_until_ready(shared: &Shared) {
     let _ = state.wait_for(|state| *state == crate::stats::IndexState::Ready).await;
 }
 
-/// Waits until the writer has done all that was asked before, and no segment is on its way out.
+/// Blocks until the writer has done all that was asked before, and no segment is on its way out.
+pub(crate) fn blocking_barrier(sender: &mpsc::Sender<Command>) -> Result<(), Error> {
+    let (reply, done) = oneshot::channel();
+    sender.blocking_send(Command::Barrier(reply)).map_err(|_| Error::Closed)?;
+    done.blocking_recv().map_err(|_| Error::Closed)
+}
+
+/// The same for tests, without blocking.
+#[cfg(test)]
 pub(crate) async fn barrier(sender: &mpsc::Sender<Command>) -> Result<(), Error> {
     let (reply, done) = oneshot::channel();
     sender.send(Command::Barrier(reply)).await.map_err(|_| Error::Closed)?;
     done.await.map_err(|_| Error::Closed)
-}
-
-type Places = Vec<(crate::directory::Fingerprint, crate::directory::Place)>;
-
-fn walk(shared: &Shared, filter: &Filter) -> Result<Places, Error> {
-    let io = |source| Error::Io { path: shared.layout.segments(), source };
-    let mut found = Vec::new();
-    for (id, size) in segment::list(&shared.layout).map_err(io)? {
-        let mut scan = Scan::new(id, shared.segments.open(id).map_err(io)?, 0, size);
-        while let Some(next) = scan.next().map_err(io)? {
-            let Found::Record { place, head, front } = next else { continue };
-            let Ok(key) = CacheKey::from_stored(front.key) else { continue };
-            let fields = || metadata::decode(front.metadata).map(|response| response.fields().clone());
-            if head.live && filter.matches(&key, fields) {
-                found.push((shared.keys.fingerprint(front.key), place));
-            }
-        }
-    }
-    Ok(found)
 }

@@ -54,8 +54,12 @@ pub(crate) fn list(layout: &Layout) -> io::Result<Vec<(u32, u64)>> {
             .and_then(|name| name.strip_suffix(".seg"))
             .filter(|hex| hex.len() == 8)
             .and_then(|hex| u32::from_str_radix(hex, 16).ok());
-        if let Some(id) = id {
-            found.push((id, entry.metadata()?.len()));
+        let Some(id) = id else { continue };
+        match entry.metadata() {
+            Ok(metadata) => found.push((id, metadata.len())),
+            // Compacted since the directory was read.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
     }
     found.sort_unstable();

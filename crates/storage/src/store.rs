@@ -15,18 +15,20 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::blob::{BLOCK, Blobs, Hint};
 use crate::command::{AppendBody, Command};
+use crate::entries::Entries;
 use crate::error::{Error, OpenError};
 use crate::fill::{CoreBody, Fill, append, new_core};
 use crate::filling::Filling;
+use crate::filter::Filter;
 use crate::layout::Layout;
 use crate::lookup::Lookup;
 use crate::options::Options;
-use crate::purge::{self, Filter};
+use crate::purge::{self, Removal};
 use crate::scrub::Scrubber;
 use crate::shared::{Shared, TOUCH_EVERY};
 use crate::stats::{Counters, IndexState, Stats};
 use crate::stored::{Stored, Variants};
-use crate::verify::{self, Entries, Repair, VerifyReport};
+use crate::verify::{self, Checked, Repair, VerifyReport};
 use crate::writer::{self, COMMANDS, HINTS};
 
 /// A store of responses in one directory. See the module.
@@ -169,23 +171,20 @@ impl Store {
 
     /// Removes all variants under a key. Returns how many there were; when it returns, none is served any more.
     pub async fn remove(&self, key: &CacheKey) -> usize {
-        let fingerprint = self.handle.shared.keys.fingerprint(key.as_str());
-        let (reply, done) = oneshot::channel();
-        let command = Command::Remove(key.clone(), fingerprint, reply);
-        if self.handle.sender.send(command).await.is_err() {
-            return 0;
-        }
-        done.await.unwrap_or(0)
+        let filter = Filter { keys: Some(vec![key.clone()]), ..Filter::default() };
+        let removal = self.remove_where(filter).await.unwrap_or_default();
+        usize::try_from(removal.responses).unwrap_or(usize::MAX)
     }
 
-    /// Removes every stored response that a filter matches, and says how many those were.
+    /// Removes every stored response that a filter matches. When it returns, none is served any more.
     ///
-    /// Hosts and tags are found by reading the heads of all records, which takes as long as that takes.
+    /// Unless the filter names keys, the heads of all records are read, which takes as long as that takes; the store is
+    /// used meanwhile. It waits until everything that is stored is known, unless keys are the only condition.
     ///
     /// # Errors
     ///
     /// The segments cannot be read, or the store is closed.
-    pub async fn remove_where(&self, filter: Filter) -> Result<u64, Error> {
+    pub async fn remove_where(&self, filter: Filter) -> Result<Removal, Error> {
         purge::remove_where(&self.handle.shared, &self.handle.sender, filter).await
     }
 
@@ -246,26 +245,35 @@ impl Store {
         let _ = state.wait_for(|state| *state == IndexState::Ready).await;
     }
 
-    /// Reads everything that is stored and proves it. With [`Repair::Yes`], what is wrong is dropped and the
-    /// index is made anew.
+    /// Reads everything that is stored and proves it; the store is used meanwhile. With [`Repair::Yes`], what is wrong is
+    /// dropped and the index is made anew.
+    ///
+    /// `tell` hears of what is found and how far it has come, on a blocking thread. Its false ends a check that repairs
+    /// nothing; the report is of what was read by then.
     ///
     /// # Errors
     ///
-    /// The directory cannot be listed, or the store is closed.
-    pub async fn verify(&self, repair: Repair) -> Result<VerifyReport, Error> {
+    /// The segments cannot be read, or the store is closed.
+    pub async fn verify(
+        &self,
+        repair: Repair,
+        mut tell: impl FnMut(Checked) -> bool + Send + 'static,
+    ) -> Result<VerifyReport, Error> {
         self.ready().await;
-        verify::verify(&self.handle.shared, &self.handle.sender, repair).await
+        let (shared, sender) = (self.handle.shared.clone(), self.handle.sender.clone());
+        let check = move || verify::verify(&shared, &sender, repair, &mut tell);
+        tokio::task::spawn_blocking(check).await.map_err(|_| Error::Closed)?
     }
 
-    /// Everything that is stored, in the order in which it lies on disk. The iterator blocks while it reads, and
-    /// nothing is compacted while it is there.
+    /// What is stored and a filter matches, in the order in which it lies on disk. The iterator blocks while it reads and
+    /// holds nothing up: it may be read at any pace.
     ///
     /// # Errors
     ///
-    /// The directory cannot be listed, or the store is closed.
-    pub async fn entries(&self) -> Result<Entries, Error> {
+    /// The segments cannot be listed.
+    pub async fn entries(&self, filter: Filter) -> Result<Entries, Error> {
         self.ready().await;
-        Entries::new(&self.handle.shared, &self.handle.sender).await
+        Entries::new(&self.handle.shared, filter)
     }
 
     #[cfg(test)]

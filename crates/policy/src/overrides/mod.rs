@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
+pub(crate) use pattern::Globs;
 pub use pattern::{ContentTypePattern, HostPattern, InvalidOverride, ParameterPattern, PathPattern};
 pub use warning::{Danger, OverrideWarning};
 

@@ -1,4 +1,5 @@
 //! Patterns by which an override finds its responses: hosts, paths, content types, names of query parameters.
+//! Patterns for whole URLs share their globs.
 //!
 //! Matching takes time linear in the text, whatever the pattern: a request's path is a stranger's.
 
@@ -14,6 +15,9 @@ pub enum InvalidOverride {
     /// A path does not begin with a slash or a star, or holds what no path holds.
     #[error("{0:?} is no pattern for paths: it begins with / and has visible ASCII without ? and #")]
     Path(String),
+    /// A pattern for URLs holds what no URL holds, or can match none.
+    #[error("{0:?} is no pattern for URLs: it has visible ASCII without #, and a slash or ** somewhere")]
+    Url(String),
     /// Neither `type/subtype` nor `type/*`.
     #[error("{0:?} is neither type/subtype nor type/*")]
     ContentType(String),
@@ -78,14 +82,7 @@ impl HostPattern {
 /// `/a/**` matches `/a/` and all below it; `/**/` between two names stands for any number of segments, none included. Paths are compared as they were
 /// received, without a query: percent-encodings are not undone.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PathPattern {
-    text: Box<str>,
-    /// The pattern with each `/**/` as it is, or as one slash. One of them has to match.
-    globs: Box<[Glob]>,
-}
-
-/// More `/**/` in one pattern are refused, since each doubles the work.
-const MOST_SPANS: u32 = 3;
+pub struct PathPattern(Globs);
 
 impl PathPattern {
     /// Reads a pattern.
@@ -97,6 +94,33 @@ impl PathPattern {
         if !text.starts_with(['/', '*']) || !text.bytes().all(in_path) {
             return Err(InvalidOverride::Path(text.to_owned()));
         }
+        Globs::parse(text).map(Self)
+    }
+
+    /// Whether a path is meant.
+    pub fn matches(&self, path: &str) -> bool {
+        self.0.matches(path)
+    }
+
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        matches!(&*self.0.text, "**" | "/**") || self == other
+    }
+}
+
+/// A pattern whose segments are parted by slashes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Globs {
+    text: Box<str>,
+    /// The pattern with each `/**/` as it is, or as one slash. One of them has to match.
+    globs: Box<[Glob]>,
+}
+
+/// More `/**/` in one pattern are refused, since each doubles the work.
+const MOST_SPANS: u32 = 3;
+
+impl Globs {
+    /// Fails with [`InvalidOverride::TooLong`] alone.
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidOverride> {
         let pieces: Vec<&str> = text.split("/**/").collect();
         let spans = u32::try_from(pieces.len() - 1).unwrap_or(u32::MAX);
         if spans > MOST_SPANS {
@@ -115,13 +139,8 @@ impl PathPattern {
         Ok(Self { text: text.into(), globs: globs.collect::<Result<_, _>>()? })
     }
 
-    /// Whether a path is meant.
-    pub fn matches(&self, path: &str) -> bool {
-        self.globs.iter().any(|glob| glob.matches(path.as_bytes()))
-    }
-
-    pub(super) fn covers(&self, other: &Self) -> bool {
-        matches!(&*self.text, "**" | "/**") || self == other
+    pub(crate) fn matches(&self, text: &str) -> bool {
+        self.globs.iter().any(|glob| glob.matches(text.as_bytes()))
     }
 }
 

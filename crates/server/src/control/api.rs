@@ -1,6 +1,6 @@
 //! Requests of the control API to answers.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use http::header::{
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Body;
-use larder_policy::TargetUri;
+use larder_policy::Timestamp;
 use larder_storage::{Filter, Repair};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,8 +19,9 @@ use tokio::sync::Mutex;
 use super::explain::explain;
 use super::explained::{Explain, Explained};
 use super::guard::Guard;
-use super::messages::{Failure, Purge, Removed, Verified, Verify};
+use super::messages::{Failure, List, Removed, Selection, Verify, VerifyLine, paced};
 use super::server::Services;
+use super::stream::{Content, Lines};
 use crate::metrics;
 
 /// Bytes in a request's body.
@@ -29,15 +30,20 @@ const BODY_BYTES: usize = 64 * 1024;
 /// From the end of a request's head to the end of its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-const LIST: &str = "\
+const OVERVIEW: &str = "\
 larder's control API
 
 GET  /health   {\"status\":\"ok\"} while the proxy runs
 GET  /metrics  counters and gauges for Prometheus
 GET  /stats    the figures of `larder stats`, as JSON
 POST /explain  {\"url\": URL, \"method\": \"GET\", \"fields\": [\"Name: value\"]}: how it would be answered, and why
-POST /purge    {\"url\": URL} or {\"host\": HOST} or {\"tag\": TAG} or {\"all\": true}: removes stored responses
-POST /verify   {\"repair\": true or false}: compares every stored body with its digest
+POST /list     {\"select\": SELECTION, \"sort\": \"url\", \"size\" or \"age\", \"limit\": NUMBER}: what is stored, a line each
+POST /purge    SELECTION: removes stored responses
+POST /verify   {\"repair\": true or false}: compares every stored body with its digest, a line for each finding
+
+A SELECTION has some of {\"url\": URL, \"host\": HOST, \"glob\": GLOB, \"tag\": TAG, \"older_ms\": TIME, \"newer_ms\": TIME,
+\"larger_bytes\": SIZE, \"smaller_bytes\": SIZE}, all of which must hold, or is {\"all\": true}.
+Lines are JSON, or empty: a sign of life. An object with the one key \"error\" says that there would be more.
 
 Over TCP, POST needs `Authorization: Bearer TOKEN`.
 ";
@@ -94,15 +100,16 @@ impl Refusal {
     }
 }
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<Content>;
 
 #[derive(Debug, Clone, Copy)]
 enum Route {
-    List,
+    Overview,
     Health,
     Metrics,
     Stats,
     Explain,
+    List,
     Purge,
     Verify,
 }
@@ -111,11 +118,12 @@ impl Route {
     /// The route of a request, if its method fits.
     fn of(method: &Method, path: &str) -> Result<Self, Refusal> {
         let (route, posted) = match path {
-            "/" => (Self::List, false),
+            "/" => (Self::Overview, false),
             "/health" => (Self::Health, false),
             "/metrics" => (Self::Metrics, false),
             "/stats" => (Self::Stats, false),
             "/explain" => (Self::Explain, true),
+            "/list" => (Self::List, true),
             "/purge" => (Self::Purge, true),
             "/verify" => (Self::Verify, true),
             _ => return Err(Refusal::new(StatusCode::NOT_FOUND, "there is no such page; GET / lists all")),
@@ -129,7 +137,7 @@ impl Route {
 
     /// Whether it changes something, or shows what single clients asked for.
     fn needs_trust(self) -> bool {
-        matches!(self, Self::Explain | Self::Purge | Self::Verify)
+        matches!(self, Self::Explain | Self::List | Self::Purge | Self::Verify)
     }
 }
 
@@ -171,7 +179,7 @@ impl Api {
             guard.admit_trusted(&request)?;
         }
         match route {
-            Route::List => Ok(text("text/plain; charset=utf-8", LIST.to_owned())),
+            Route::Overview => Ok(text("text/plain; charset=utf-8", OVERVIEW.to_owned())),
             Route::Health => Ok(text("application/json", r#"{"status":"ok"}"#.to_owned())),
             Route::Metrics => {
                 let store = self.services.store.stats().into();
@@ -183,7 +191,8 @@ impl Api {
             }
             Route::Explain => Ok(json(&self.explain(&message(request).await?).await?)),
             Route::Purge => Ok(json(&self.purge(message(request).await?).await?)),
-            Route::Verify => Ok(json(&self.verify(message(request).await?).await?)),
+            Route::List => self.list(message(request).await?).await,
+            Route::Verify => self.verify(message(request).await?),
         }
     }
 
@@ -194,65 +203,100 @@ impl Api {
             .map_err(|invalid| Refusal::bad_request(invalid.to_string()))
     }
 
-    async fn purge(&self, what: Purge) -> Result<Removed, Refusal> {
-        let filters = match what {
-            Purge::Url(url) => {
-                let unusable = |error| Refusal::bad_request(format!("not the URL of a request: {error}"));
-                let target = TargetUri::parse(url.as_bytes()).map_err(unusable)?;
-                self.services.rules.keys(&target).into_iter().map(Filter::Url).collect()
-            }
-            Purge::Host(host) => vec![Filter::Host(host)],
-            Purge::Tag(tag) => vec![Filter::Tag(tag)],
-            Purge::All(true) => vec![Filter::All],
-            Purge::All(false) => return Err(Refusal::bad_request("`all` must be true")),
-        };
-        let mut removed = 0;
-        for filter in filters {
-            // What is being fetched now is as old as what is removed.
-            match &filter {
-                Filter::Url(key) => self.services.flights.outdate(key),
-                _ => self.services.flights.outdate_all(),
-            }
-            let store = self.services.store.clone();
-            removed += finished(async move { store.remove_where(filter).await }).await?;
+    async fn list(&self, list: List) -> Result<Answer, Refusal> {
+        let now = self.services.clock.now();
+        if let Some(fault) = list.fault() {
+            return Err(Refusal::bad_request(fault));
         }
-        Ok(Removed { removed })
+        let filter = self.filter(&list.select, now)?;
+        let entries = self.services.store.entries(filter).await.map_err(|error| failed(&error))?;
+        let (mut lines, content) = Lines::new();
+        tokio::task::spawn_blocking(move || {
+            let told = list.tell(entries, now, &mut |listed| match listed {
+                Some(listed) => lines.line(&listed),
+                None => lines.nothing(),
+            });
+            if let Err(error) = told {
+                lines.line(&Failure { error: failed(&error).message });
+            }
+            lines.end();
+        });
+        Ok(streamed(content))
     }
 
-    async fn verify(&self, how: Verify) -> Result<Verified, Refusal> {
+    async fn purge(&self, what: Selection) -> Result<Removed, Refusal> {
+        if what.is_empty() {
+            return Err(Refusal::bad_request("say what to remove; for everything, `all` must be true"));
+        }
+        let filter = self.filter(&what, self.services.clock.now())?;
+        // What is being fetched now is as old as what is removed.
+        match &filter.keys {
+            Some(keys) => keys.iter().for_each(|key| self.services.flights.outdate(key)),
+            None => self.services.flights.outdate_all(),
+        }
+        let store = self.services.store.clone();
+        let removal = finished(async move { store.remove_where(filter).await }).await?;
+        Ok(Removed { removed: removal.responses, bytes: removal.bytes })
+    }
+
+    fn filter(&self, what: &Selection, now: Timestamp) -> Result<Filter, Refusal> {
+        what.filter(&self.services.rules, now).map_err(|invalid| Refusal::bad_request(invalid.to_string()))
+    }
+
+    fn verify(&self, how: Verify) -> Result<Answer, Refusal> {
         let Ok(running) = Arc::clone(&self.verifying).try_lock_owned() else {
             return Err(Refusal::new(StatusCode::CONFLICT, "a verification is already running"));
         };
         let store = self.services.store.clone();
         let repair = if how.repair { Repair::Yes } else { Repair::No };
-        let report = finished(async move {
-            let report = store.verify(repair).await;
-            drop(running);
-            report
+        let (lines, content) = Lines::new();
+        let lines = Arc::new(std::sync::Mutex::new(lines));
+        let told = Arc::clone(&lines);
+        let tell = paced(move |line| {
+            let mut lines = told.lock().unwrap_or_else(PoisonError::into_inner);
+            match line {
+                Some(line) => lines.line(&line),
+                None => lines.nothing(),
+            }
         });
-        Ok(report.await?.into())
+        tokio::spawn(async move {
+            let last = match store.verify(repair, tell).await {
+                Ok(report) => VerifyLine::Verified(report.into()),
+                Err(error) => VerifyLine::Error(failed(&error).message),
+            };
+            drop(running);
+            let end = move || {
+                // The other holder has gone with the verification.
+                if let Some(mut lines) = Arc::into_inner(lines).and_then(|lines| lines.into_inner().ok()) {
+                    lines.line(&last);
+                    lines.end();
+                }
+            };
+            let _ = tokio::task::spawn_blocking(end).await;
+        });
+        Ok(streamed(content))
     }
 }
 
+/// What the store could not do.
+fn failed(error: &larder_storage::Error) -> Refusal {
+    tracing::error!(error = error as &dyn std::error::Error, "the store failed what was asked of it");
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the store failed: {error}"))
+}
+
 /// The result of a change of the store, which goes on when the client that asked for it leaves.
-async fn finished<T, E>(change: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, Refusal>
+async fn finished<T>(
+    change: impl Future<Output = Result<T, larder_storage::Error>> + Send + 'static,
+) -> Result<T, Refusal>
 where
     T: Send + 'static,
-    E: std::error::Error + Send + 'static,
 {
-    let failed = |message| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message);
     match tokio::spawn(change).await {
-        Ok(Ok(result)) => Ok(result),
-        Ok(Err(error)) => {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the store failed a change that was asked for"
-            );
-            Err(failed(format!("the store failed: {error}")))
-        }
-        Err(_) => {
-            Err(failed("the proxy is stopping, or has a fault that its log tells more about".to_owned()))
-        }
+        Ok(result) => result.map_err(|error| failed(&error)),
+        Err(_) => Err(Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the proxy is stopping, or has a fault that its log tells more about",
+        )),
     }
 }
 
@@ -281,8 +325,14 @@ where
 }
 
 fn text(media_type: &'static str, content: String) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(content)));
+    let mut answer = Response::new(Content::Whole(Full::new(Bytes::from(content))));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    answer
+}
+
+fn streamed(lines: Content) -> Answer {
+    let mut answer = Response::new(lines);
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/jsonl"));
     answer
 }
 
@@ -300,7 +350,6 @@ fn json(value: &impl Serialize) -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use larder_policy::Timestamp;
     use larder_storage::{Options, Store};
 
     use super::*;

@@ -4,15 +4,18 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::{Buf, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::explained::{Explain, Explained};
-use super::messages::{Failure, Purge, Removed, Verified, Verify};
+use super::messages::{Failure, List, Listed, Removed, Selection, Verify, VerifyLine};
 use super::socket;
+use crate::http1::{BodyDecoder, Decoded, Framing};
 use crate::metrics::Figures;
 
 /// The longest answer that is read: larder's own are a thousandth of it.
@@ -99,22 +102,34 @@ impl Client {
         self.ask("POST", "/explain", &body, Some(READ_TIMEOUT))
     }
 
+    /// Lists what is stored, one response at a time, until `each` says false.
+    ///
+    /// # Errors
+    ///
+    /// The proxy is gone, refuses, or sends something else.
+    pub fn list(&self, list: &List, mut each: impl FnMut(Listed) -> bool) -> Result<(), ClientError> {
+        self.lines("/list", list, |line| Ok(each(serde_json::from_slice(line)?)))
+    }
+
     /// Removes stored responses.
     ///
     /// # Errors
     ///
     /// See [`post`](Self::post).
-    pub fn purge(&self, what: &Purge) -> Result<Removed, ClientError> {
+    pub fn purge(&self, what: &Selection) -> Result<Removed, ClientError> {
         self.post("/purge", what)
     }
 
-    /// Compares every stored body with its digest. Takes as long as reading the whole store.
+    /// Compares every stored body with its digest, and tells each line. Takes as long as reading the whole store.
     ///
     /// # Errors
     ///
-    /// See [`post`](Self::post).
-    pub fn verify(&self, how: Verify) -> Result<Verified, ClientError> {
-        self.post("/verify", &how)
+    /// The proxy is gone, refuses, or sends something else.
+    pub fn verify(&self, how: Verify, mut each: impl FnMut(VerifyLine)) -> Result<(), ClientError> {
+        self.lines("/verify", &how, |line| {
+            each(serde_json::from_slice(line)?);
+            Ok(true)
+        })
     }
 
     /// Reads something.
@@ -148,11 +163,7 @@ impl Client {
             .map_err(|source| ClientError::Broken { path: self.path.clone(), source })?;
         let (status, content) = parse(&answer).map_err(|reason| self.nonsense(reason))?;
         if status != 200 {
-            let message = match serde_json::from_slice::<Failure>(content) {
-                Ok(failure) => failure.error,
-                Err(_) => format!("the proxy refused with status {status}"),
-            };
-            return Err(ClientError::Refused { status, message });
+            return Err(refused(status, content));
         }
         serde_json::from_slice(content).map_err(|error| self.nonsense(error))
     }
@@ -164,6 +175,19 @@ impl Client {
         body: &[u8],
         timeout: Option<Duration>,
     ) -> io::Result<Vec<u8>> {
+        let stream = self.send(method, path, body, timeout)?;
+        let mut answer = Vec::new();
+        stream.take(ANSWER_BYTES).read_to_end(&mut answer)?;
+        Ok(answer)
+    }
+
+    fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: &[u8],
+        timeout: Option<Duration>,
+    ) -> io::Result<UnixStream> {
         let mut stream = socket::connect(&self.path)?;
         stream.set_read_timeout(timeout)?;
         stream.set_write_timeout(Some(READ_TIMEOUT))?;
@@ -174,14 +198,132 @@ impl Client {
         }
         head.push_str("\r\n");
         stream.write_all(&[head.as_bytes(), body].concat())?;
-        let mut answer = Vec::new();
-        stream.take(ANSWER_BYTES).read_to_end(&mut answer)?;
-        Ok(answer)
+        Ok(stream)
+    }
+
+    /// Asks for lines, and hands on each that is not empty until told to stop.
+    fn lines(
+        &self,
+        path: &str,
+        message: &impl Serialize,
+        each: impl FnMut(&[u8]) -> serde_json::Result<bool>,
+    ) -> Result<(), ClientError> {
+        let body = serde_json::to_vec(message).map_err(|error| self.nonsense(error))?;
+        let broken = |source| ClientError::Broken { path: self.path.clone(), source };
+        let mut stream = self.send("POST", path, &body, None).map_err(broken)?;
+        match read_lines(&mut stream, each) {
+            Ok(()) => Ok(()),
+            Err(LinesError::Broken(source)) => Err(broken(source)),
+            Err(LinesError::Nonsense(reason)) => Err(self.nonsense(reason)),
+            Err(LinesError::Told(message)) => Err(ClientError::Refused { status: 500, message }),
+            Err(LinesError::NoLines(answer)) => {
+                let (status, content) = parse(&answer).map_err(|reason| self.nonsense(reason))?;
+                Err(refused(status, content))
+            }
+        }
     }
 
     fn nonsense(&self, reason: impl ToString) -> ClientError {
         ClientError::Nonsense { path: self.path.clone(), reason: reason.to_string() }
     }
+}
+
+fn refused(status: u16, content: &[u8]) -> ClientError {
+    let message = match serde_json::from_slice::<Failure>(content) {
+        Ok(failure) => failure.error,
+        Err(_) => format!("the proxy refused with status {status}"),
+    };
+    ClientError::Refused { status, message }
+}
+
+/// Why there are no more lines.
+#[derive(Debug)]
+enum LinesError {
+    Broken(io::Error),
+    Nonsense(String),
+    /// The proxy said what went wrong in the midst of it.
+    Told(String),
+    /// The answer, whole, is not one of lines.
+    NoLines(Vec<u8>),
+}
+
+/// Reads an answer of chunked lines, which must come to its end.
+fn read_lines(
+    stream: &mut impl Read,
+    mut each: impl FnMut(&[u8]) -> serde_json::Result<bool>,
+) -> Result<(), LinesError> {
+    let mut answer = BytesMut::new();
+    let length = loop {
+        let read = read_more(stream, &mut answer)?;
+        match head_of(&answer).map_err(LinesError::Nonsense)? {
+            Some((200, length, true)) => break length,
+            Some(_) if read == 0 || answer.len() as u64 > ANSWER_BYTES => {
+                return Err(LinesError::NoLines(answer.to_vec()));
+            }
+            None if read == 0 => return Err(LinesError::Nonsense("it ends within its head".to_owned())),
+            Some(_) | None => {}
+        }
+    };
+    answer.advance(length);
+    let mut body = BodyDecoder::new(Framing::Chunked);
+    let mut rest = Vec::new();
+    loop {
+        match body.decode(&mut answer).map_err(|error| LinesError::Nonsense(error.to_string()))? {
+            Decoded::Data(data) => rest.extend_from_slice(&data),
+            Decoded::End if rest.is_empty() => return Ok(()),
+            Decoded::End => return Err(LinesError::Nonsense("its last line has no end".to_owned())),
+            Decoded::NeedMore if read_more(stream, &mut answer)? == 0 => {
+                return Err(LinesError::Nonsense("it ends early".to_owned()));
+            }
+            Decoded::NeedMore => continue,
+        }
+        if rest.len() as u64 > ANSWER_BYTES {
+            return Err(LinesError::Nonsense("it has a line without end".to_owned()));
+        }
+        let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let after = rest.split_off(whole);
+        for line in rest.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            if let Some(Failure { error }) = failure(line) {
+                return Err(LinesError::Told(error));
+            }
+            if !each(line).map_err(|error| LinesError::Nonsense(error.to_string()))? {
+                return Ok(());
+            }
+        }
+        rest = after;
+    }
+}
+
+/// A line that says that the rest cannot be told.
+fn failure(line: &[u8]) -> Option<Failure> {
+    line.starts_with(br#"{"error":"#).then(|| serde_json::from_slice(line).ok())?
+}
+
+fn read_more(stream: &mut impl Read, buffer: &mut BytesMut) -> Result<usize, LinesError> {
+    let mut piece = [0; 16 * 1024];
+    loop {
+        match stream.read(&mut piece) {
+            Ok(read) => {
+                buffer.extend_from_slice(piece.get(..read).unwrap_or_default());
+                return Ok(read);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(LinesError::Broken(error)),
+        }
+    }
+}
+
+/// Status, length and whether the content is chunked, of a head that has come whole.
+fn head_of(answer: &[u8]) -> Result<Option<(u16, usize, bool)>, String> {
+    let mut fields = [httparse::EMPTY_HEADER; 32];
+    let mut head = httparse::Response::new(&mut fields);
+    let httparse::Status::Complete(length) = head.parse(answer).map_err(|error| error.to_string())? else {
+        return Ok(None);
+    };
+    let chunked = head.headers.iter().any(|field| {
+        field.name.eq_ignore_ascii_case("transfer-encoding") && field.value.eq_ignore_ascii_case(b"chunked")
+    });
+    Ok(Some((head.code.unwrap_or_default(), length, chunked)))
 }
 
 /// Whether the error says that no process listens.
@@ -231,5 +373,27 @@ mod tests {
             assert!(parse(&whole[..cut]).is_err(), "{cut}");
         }
         assert!(parse(b"SSH-2.0-OpenSSH\r\n").is_err());
+    }
+
+    #[test]
+    fn lines_are_handed_on_one_by_one_and_must_come_to_their_end() {
+        let whole = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\n1\n2\r\n4\r\n2\n\n3\r\n1\r\n\n\r\n0\r\n\r\n";
+        let read = |mut bytes: &[u8], most: usize| {
+            let mut lines = Vec::new();
+            let end = read_lines(&mut bytes, |line| {
+                lines.push(serde_json::from_slice::<u32>(line)?);
+                Ok(lines.len() < most)
+            });
+            (lines, end)
+        };
+        let (lines, end) = read(whole, 9);
+        assert!(end.is_ok() && lines == [1, 22, 3], "{lines:?} {end:?}");
+        for cut in 0..whole.len() {
+            assert!(read(&whole[..cut], 9).1.is_err(), "{cut}");
+        }
+        let (lines, end) = read(whole, 2);
+        assert!(end.is_ok() && lines == [1, 22]);
+        let told = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n10\r\n{\"error\": \"why\"}\r\n";
+        assert!(matches!(read(told, 9).1, Err(LinesError::Nonsense(_))), "no end of line yet");
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use larder_policy::{
     CacheKey, Conditions, Decision, Explanation, Fields, FreshnessExplanation, HttpDate, OriginFailure,
-    Override, PartPlan, PolicySettings, Precondition, RangePlan, RequestFacts, StepValue, TargetUri,
+    Override, Part, PartPlan, PolicySettings, Precondition, RangePlan, RequestFacts, StepValue, TargetUri,
     Timestamp, VariantExplanation, VariantMatch, packages, part_plan, precondition, range_plan,
     remove_hop_by_hop, stale_on_error,
 };
@@ -321,10 +321,7 @@ fn variant(why: &VariantExplanation, stored: &Stored) -> ExplainedVariant {
         status: why.status.as_u16(),
         date: HttpDate(why.date).to_string(),
         bytes: stored.body_len(),
-        part: why.part.map(|part| {
-            let complete = part.complete_length().map_or_else(|| "*".to_owned(), |length| length.to_string());
-            format!("bytes {}-{}/{complete}", part.first(), part.last())
-        }),
+        part: why.part.map(content_range),
         fresh: why.fresh,
         matches: match why.matches {
             VariantMatch::Exact => Match::Exact,
@@ -342,6 +339,12 @@ fn variant(why: &VariantExplanation, stored: &Stored) -> ExplainedVariant {
             })
             .collect(),
     }
+}
+
+/// As Content-Range has it.
+pub(super) fn content_range(part: Part) -> String {
+    let complete = part.complete_length().map_or_else(|| "*".to_owned(), |length| length.to_string());
+    format!("bytes {}-{}/{complete}", part.first(), part.last())
 }
 
 fn freshness(why: &FreshnessExplanation) -> ExplainedFreshness {
@@ -372,7 +375,7 @@ fn freshness(why: &FreshnessExplanation) -> ExplainedFreshness {
     }
 }
 
-fn millis(length: Duration) -> u64 {
+pub(super) fn millis(length: Duration) -> u64 {
     u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -1,4 +1,4 @@
-//! The control API: health, metrics, figures, explanations, purging and verifying, for the operator alone.
+//! The control API: health, metrics, figures, explanations, listing, purging and verifying, for the operator alone.
 //!
 //! It is served on a Unix socket that only the proxy's user can open, and over TCP where `admin` is
 //! set, where a change, or a look at what is stored, needs the configured token. It has listeners of its own and cannot be reached
@@ -11,8 +11,9 @@
 //! | `GET /metrics` | Prometheus text |
 //! | `GET /stats` | [`Figures`](crate::Figures) |
 //! | `POST /explain` | [`Explain`] to [`Explained`] |
-//! | `POST /purge` | [`Purge`] to [`Removed`] |
-//! | `POST /verify` | [`Verify`] to [`Verified`] |
+//! | `POST /list` | [`List`] to lines of [`Listed`] |
+//! | `POST /purge` | [`Selection`] to [`Removed`] |
+//! | `POST /verify` | [`Verify`] to lines of [`VerifyLine`] |
 //!
 //! Everything runs on one thread, `larder-control`, with a runtime of its own: a scrape or a purge takes
 //! no time from the workers. Every connection carries one request and has a deadline in each phase, and
@@ -23,9 +24,12 @@ mod client;
 mod explain;
 mod explained;
 mod guard;
+mod listing;
 mod messages;
+mod selection;
 mod server;
 mod socket;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +39,10 @@ pub use explained::{
     Because, Explain, Explained, ExplainedAnswer, ExplainedConditions, ExplainedField, ExplainedFreshness,
     ExplainedRule, ExplainedStep, ExplainedVariant, Match, RuleKind, RuleRole, StandsIn, Verdict,
 };
-pub use messages::{Purge, Removed, Verified, Verify};
+pub use messages::{
+    List, Listed, ListedField, Removed, Selection, Sort, Verified, Verify, VerifyFault, VerifyFaultKind,
+    VerifyLine, VerifyProgress, paced,
+};
+pub use selection::InvalidSelection;
 pub(crate) use server::{Handle, start};
 pub use socket::socket_path;

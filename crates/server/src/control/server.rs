@@ -15,13 +15,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use larder_storage::Store;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::api::{Api, Door};
 use super::explain::Rules;
 use super::guard::Guard;
 use super::socket::{self, SocketFile};
+use super::stream::{Watched, stalled};
 use crate::clock::Clock;
 use crate::collapse::Flights;
 use crate::config::Config;
@@ -36,9 +37,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes in a request's head.
 const HEAD_BYTES: usize = 16 * 1024;
-
-/// From the answer's head to its last byte.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// On stopping, answers that are being written get this long.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -229,13 +227,12 @@ async fn converse<S>(stream: S, api: Arc<Api>, door: Arc<Door>, mut stopped: wat
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let answered = Arc::new(Notify::new());
+    let (turn, turns) = watch::channel(None);
     let service = service_fn(|request| {
-        let (api, door, answered) = (Arc::clone(&api), Arc::clone(&door), Arc::clone(&answered));
+        let (api, door, turn) = (Arc::clone(&api), Arc::clone(&door), turn.clone());
         async move {
             let answer = api.answer(&door, request).await;
-            answered.notify_one();
-            Ok::<_, Infallible>(answer)
+            Ok::<_, Infallible>(answer.map(|content| Watched::new(content, turn)))
         }
     });
     let mut connection = pin!(
@@ -247,10 +244,7 @@ where
             .half_close(true)
             .serve_connection(TokioIo::new(stream), service)
     );
-    let mut overdue = pin!(async {
-        answered.notified().await;
-        tokio::time::sleep(ANSWER_TIMEOUT).await;
-    });
+    let mut overdue = pin!(stalled(turns));
     let mut stopping = false;
     loop {
         tokio::select! {

@@ -143,16 +143,97 @@ async fn stored_responses_are_purged_by_url_host_tag_and_all_together() {
     running.store("a, b", &["http://one.example/1", "http://one.example:81/2", "http://two.example/1"]).await;
     running.store("b", &["http://two.example/2", "http://three.example/1", "http://three.example/2"]).await;
     assert_eq!(running.client().stats().unwrap().store.unwrap().objects, 6);
+    let of = |json| serde_json::from_str::<Selection>(json).unwrap();
     for (what, removed) in [
-        (Purge::Url("http://two.example:80/2".to_owned()), 1),
-        (Purge::Url("http://two.example/2".to_owned()), 0),
-        (Purge::Host("ONE.example".to_owned()), 2),
-        (Purge::Tag("a".to_owned()), 1),
-        (Purge::All(true), 2),
-        (Purge::All(true), 0),
+        (of(r#"{"url": "http://two.example:80/2"}"#), 1),
+        (of(r#"{"url": "http://two.example/2"}"#), 0),
+        (of(r#"{"host": "ONE.example", "tag": "c"}"#), 0),
+        (of(r#"{"host": "ONE.example", "older_ms": 1}"#), 0),
+        (of(r#"{"host": "ONE.example", "newer_ms": 1}"#), 2),
+        (of(r#"{"tag": "a"}"#), 1),
+        (of(r#"{"all": true}"#), 2),
+        (of(r#"{"all": true}"#), 0),
     ] {
-        assert_eq!(running.client().purge(&what).unwrap(), Removed { removed }, "{what:?}");
+        let bytes = removed * 4;
+        assert_eq!(running.client().purge(&what).unwrap(), Removed { removed, bytes }, "{what:?}");
     }
+}
+
+/// What a list has.
+fn listed(running: &Running, list: &str) -> Vec<Listed> {
+    let mut lines = Vec::new();
+    let list: List = serde_json::from_str(list).unwrap();
+    running
+        .client()
+        .list(&list, |listed| {
+            lines.push(listed);
+            true
+        })
+        .unwrap();
+    lines
+}
+
+#[tokio::test]
+async fn a_list_tells_all_or_what_is_selected_in_the_order_asked_for() {
+    let running = Running::start(None);
+    running.store("a, b", &["http://two.example/2", "http://one.example/1", "http://three.example/3"]).await;
+    running.store("b", &["http://one.example/0"]).await;
+    let urls = |list| listed(&running, list).into_iter().map(|one| one.url).collect::<Vec<_>>();
+    assert_eq!(urls("{}").len(), 4);
+    assert_eq!(
+        urls(r#"{"select": {"host": "one.example"}}"#),
+        ["http://one.example/1", "http://one.example/0"]
+    );
+    assert_eq!(urls(r#"{"select": {"url": "http://one.example:80/0"}}"#), ["http://one.example/0"]);
+    assert_eq!(urls(r#"{"select": {"glob": "one.example/*", "tag": "a"}}"#), ["http://one.example/1"]);
+    assert_eq!(urls(r#"{"sort": "url", "limit": 2}"#), ["http://one.example/0", "http://one.example/1"]);
+    assert_eq!(urls(r#"{"limit": 3}"#).len(), 3);
+    let one = listed(&running, r#"{"select": {"url": "http://one.example/1"}}"#).remove(0);
+    assert_eq!(
+        (one.status, one.bytes, one.lifetime_ms, one.fresh, one.blob),
+        (200, 4, 3_600_000, true, false)
+    );
+    assert_eq!(
+        (one.tags.join("|"), &*one.stored, one.origin),
+        ("a|b".to_owned(), "Thu, 01 Jan 1970 00:16:40 GMT", None)
+    );
+}
+
+#[tokio::test]
+async fn a_list_of_more_than_is_buffered_arrives_whole_and_may_be_left() {
+    let running = Running::start(None);
+    let urls: Vec<String> = (0..1500).map(|n| format!("http://one.example/{n}")).collect();
+    running.store("a", &urls.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    assert_eq!(listed(&running, "{}").len(), 1500);
+    let mut seen = 0;
+    let left = running.client().list(&List::default(), |_| {
+        seen += 1;
+        seen < 5
+    });
+    assert!(left.is_ok() && seen == 5);
+}
+
+#[test]
+fn a_list_over_tcp_needs_the_token_and_a_sorted_one_a_limit() {
+    let running = Running::start(Some(TOKEN));
+    assert_eq!(running.post("/list", "", "{}").0, 401);
+    assert_eq!(running.get("/list").0, 405);
+    let authorized = "Authorization: Bearer s3cret\r\n";
+    let (status, answer) = running.post("/list", authorized, "{}");
+    assert_eq!(status, 200);
+    assert!(
+        answer.contains("content-type: application/jsonl\r\n") && answer.ends_with("\r\n0\r\n\r\n"),
+        "{answer}"
+    );
+    for body in [
+        r#"{"sort": "url"}"#,
+        r#"{"sort": "age", "limit": 10001}"#,
+        r#"{"select": {"glob": "*.deb"}}"#,
+        r#"{"select": {"hots": "a"}}"#,
+    ] {
+        assert_eq!(running.post("/list", authorized, body).0, 400, "{body}");
+    }
+    assert_eq!(Running::start(None).post("/list", "", "{}").0, 403);
 }
 
 #[tokio::test]
@@ -160,9 +241,39 @@ async fn verifying_tells_what_was_proved() {
     let running = Running::start(None);
     running.store("a", &["http://one.example/1", "http://one.example/2"]).await;
     for repair in [false, true] {
-        let verified = running.client().verify(Verify { repair }).unwrap();
+        let mut lines = Vec::new();
+        running.client().verify(Verify { repair }, |line| lines.push(line)).unwrap();
+        let Some(VerifyLine::Verified(verified)) = lines.pop() else { panic!("{lines:?}") };
         assert!(verified.sound);
         assert_eq!((verified.records, verified.body_bytes, verified.dropped), (2, 8, 0));
+        assert!(lines.iter().all(|line| matches!(line, VerifyLine::Progress(_))), "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn verifying_names_what_is_damaged() {
+    let running = Running::start(None);
+    running.store("a", &["http://one.example/1"]).await;
+    let segment =
+        std::fs::read_dir(running.dir.path().join("segments")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let at = bytes.windows(4).rposition(|window| window == b"body").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    for repair in [false, true] {
+        let mut faults = Vec::new();
+        let tell = |line| {
+            if let VerifyLine::Fault(fault) = line {
+                faults.push(fault);
+            }
+        };
+        running.client().verify(Verify { repair }, tell).unwrap();
+        assert_eq!(faults.len(), 1);
+        let VerifyFault { kind, url, dropped, .. } = faults.remove(0);
+        assert_eq!(
+            (kind, url.as_deref(), dropped),
+            (VerifyFaultKind::DamagedBody, Some("http://one.example/1"), repair)
+        );
     }
 }
 
@@ -176,7 +287,7 @@ fn tcp_may_change_things_with_the_token_only() {
     assert_eq!(running.post("/purge", "Authorization: Bearer wrong\r\n", body).0, 401);
     let (status, answer) = running.post("/purge", "Authorization: Bearer s3cret\r\n", body);
     assert_eq!(status, 200);
-    assert!(answer.ends_with("\r\n\r\n{\"removed\":0}"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n{\"removed\":0,\"bytes\":0}"), "{answer}");
     let from_a_page = "Authorization: Bearer s3cret\r\nOrigin: http://evil.example\r\n";
     assert_eq!(running.post("/purge", from_a_page, body).0, 403);
     assert_eq!(running.post("/verify", "Authorization: Bearer s3cret\r\n", "").0, 200);
@@ -221,6 +332,7 @@ fn wrong_paths_methods_and_bodies_are_told_as_json() {
         r#"{"url":"x","host":"y"}"#,
         r#"{"url":"no url"}"#,
         r#"{"some":1}"#,
+        r#"{"all":true,"tag":"a"}"#,
     ] {
         let (status, answer) = running.post("/purge", authorized, body);
         assert_eq!(status, 400, "{body}: {answer}");
@@ -305,9 +417,9 @@ fn stopping_closes_both_doors_and_removes_the_socket() {
 #[test]
 fn a_client_is_told_what_the_proxy_refused() {
     let running = Running::start(None);
-    let error = running.client().purge(&Purge::All(false)).unwrap_err();
+    let error = running.client().purge(&Selection::default()).unwrap_err();
     assert!(matches!(&error, ClientError::Refused { status: 400, .. }), "{error:?}");
-    assert_eq!(error.to_string(), "`all` must be true");
+    assert_eq!(error.to_string(), "say what to remove; for everything, `all` must be true");
 }
 
 #[test]

@@ -28,7 +28,7 @@ mod threats;
 mod trailers;
 mod writer;
 
-pub(crate) use decoder::BodyDecoder;
+pub(crate) use decoder::{BodyDecoder, Decoded};
 pub(crate) use encoder::BodyEncoder;
 pub(crate) use error::{ErrorKind, ParseError, ReadError};
 pub(crate) use framing::{Framing, content_length, persists, request_framing, response_framing};

@@ -240,6 +240,16 @@ fn render_store(page: &mut Page, store: &StoreFigures) {
             store.quarantine_bytes,
         ),
         (
+            "larder_store_order_bytes",
+            "Of the bytes of disk in use, those of the eviction order that is kept for the next start.",
+            store.order_bytes,
+        ),
+        (
+            "larder_store_other_bytes",
+            "Of the bytes of disk in use, those of directories and notes.",
+            store.other_bytes,
+        ),
+        (
             "larder_store_storing",
             "1 while bodies are being stored, 0 for a while after the disk has refused and while others fill it.",
             u64::from(store.storing.unwrap_or_default()),

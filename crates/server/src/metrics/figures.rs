@@ -94,6 +94,10 @@ pub struct StoreFigures {
     pub index_bytes: u64,
     /// Of the bytes in use, those of damaged bodies kept for somebody to look at.
     pub quarantine_bytes: u64,
+    /// Of the bytes in use, those of the eviction order that is kept for the next start.
+    pub order_bytes: u64,
+    /// Of the bytes in use, those of directories and notes.
+    pub other_bytes: u64,
     /// Bytes in the memory tier.
     pub memory_bytes: u64,
     /// The limit for them.
@@ -162,6 +166,8 @@ impl From<Stats> for StoreFigures {
             temp_bytes: stats.temp_bytes,
             index_bytes: stats.index_bytes,
             quarantine_bytes: stats.quarantine_bytes,
+            order_bytes: stats.order_bytes,
+            other_bytes: stats.other_bytes,
             memory_bytes: stats.memory_bytes,
             memory_limit_bytes: stats.memory_limit,
             memory_objects: stats.memory_objects,

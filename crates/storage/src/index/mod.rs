@@ -44,8 +44,6 @@ pub(crate) trait Index: Send + Sync {
     fn watermark(&self) -> io::Result<Option<Watermark>>;
     /// Passes every entry on, until the visitor says false.
     fn scan(&self, visit: &mut dyn FnMut(Fingerprint, Entry) -> bool) -> io::Result<()>;
-    /// Empties it, the watermark included.
-    fn clear(&self) -> io::Result<()>;
     /// Waits until what was applied is on disk.
     fn flush(&self) -> io::Result<()>;
 }

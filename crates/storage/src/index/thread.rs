@@ -14,8 +14,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::tree::Tree;
-use super::{Change, Index, IndexReader, Watermark};
+use super::{Change, Index, Watermark};
 use crate::layout::Layout;
+use crate::shared::Shared;
 use crate::stats::Counters;
 
 /// Changes that may wait; the writer waits when there are more.
@@ -26,9 +27,9 @@ const FLUSH_EVERY: Duration = Duration::from_secs(2);
 /// A database that takes nothing for so long is lost.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-enum Message {
-    Change(Option<Change>, Option<Watermark>),
-    Clear,
+struct Message {
+    change: Option<Change>,
+    watermark: Option<Watermark>,
 }
 
 /// What opening found.
@@ -48,13 +49,9 @@ pub(crate) struct IndexThread {
 
 impl IndexThread {
     /// Starts the thread. `opened` is called on it once the database is open or has failed to.
-    pub(crate) fn start(
-        layout: Arc<Layout>,
-        cache_bytes: u64,
-        reader: IndexReader,
-        counters: Arc<Counters>,
-        opened: impl FnOnce(Opened) + Send + 'static,
-    ) -> io::Result<Self> {
+    pub(crate) fn start(shared: &Shared, opened: impl FnOnce(Opened) + Send + 'static) -> io::Result<Self> {
+        let (layout, reader) = (shared.layout.clone(), shared.index.clone());
+        let (cache_bytes, counters) = (shared.options.index_cache, shared.counters.clone());
         let (sender, receiver) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new().name("larder-index".to_owned()).spawn(move || {
             let index = open(&layout, cache_bytes);
@@ -63,7 +60,7 @@ impl IndexThread {
             opened(Opened { index: index.clone(), watermark });
             let Some(index) = index else { return };
             let worker = Worker { layout, index, receiver, counters };
-            if let Err(error) = worker.run(&reader) {
+            if let Err(error) = worker.run() {
                 reader.set(None);
                 tracing::warn!(%error, "the index failed and is set aside; it is rebuilt at the next start");
                 set_aside(&worker.layout);
@@ -80,17 +77,48 @@ impl IndexThread {
 
     /// Queues a change.
     pub(crate) fn change(&mut self, change: Change, watermark: Option<Watermark>) {
-        self.send(Message::Change(Some(change), watermark));
+        self.send(Message { change: Some(change), watermark });
     }
 
     /// Queues a new watermark.
     pub(crate) fn watermark(&mut self, watermark: Watermark) {
-        self.send(Message::Change(None, Some(watermark)));
+        self.send(Message { change: None, watermark: Some(watermark) });
     }
 
-    /// Empties the index.
-    pub(crate) fn clear(&mut self) {
-        self.send(Message::Clear);
+    /// Begins a new, empty index in place of this one, also where this one has failed or its files are gone.
+    pub(crate) fn renew(&mut self, shared: &Shared) {
+        if !shared.options.index_on_disk() {
+            return;
+        }
+        // Its last files are written by their names, so it must have ended.
+        if !self.end_within(PATIENCE) {
+            tracing::warn!("the index does not end and is given up; it is rebuilt at the next start");
+            return;
+        }
+        let path = shared.layout.index();
+        if let Err(error) = fs::remove_dir_all(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %path.display(), %error, "the index cannot be removed");
+        }
+        match Self::start(shared, |_| ()) {
+            Ok(renewed) => *self = renewed,
+            Err(error) => tracing::warn!(%error, "cannot start a new index; it is rebuilt at the next start"),
+        }
+    }
+
+    fn end_within(&mut self, patience: Duration) -> bool {
+        self.sender = None;
+        let Some(thread) = self.thread.take() else { return true };
+        let until = Instant::now() + patience;
+        while !thread.is_finished() {
+            if Instant::now() >= until {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let _ = thread.join();
+        true
     }
 
     fn send(&mut self, message: Message) {
@@ -131,26 +159,24 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(&self, reader: &IndexReader) -> io::Result<()> {
+    fn run(&self) -> io::Result<()> {
         let mut changes = Vec::with_capacity(BATCH);
         let mut watermark = None;
         let mut dirty = false;
         let mut flushed = Instant::now();
         self.measure();
         loop {
-            let mut clear = false;
             let until = Instant::now() + BATCH_EVERY;
             let ended = loop {
                 match self.receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                    Ok(Message::Change(change, mark)) => {
-                        changes.extend(change);
-                        watermark = mark.or(watermark);
+                    Ok(message) => {
+                        changes.extend(message.change);
+                        watermark = message.watermark.or(watermark);
                     }
-                    Ok(Message::Clear) => clear = true,
                     Err(RecvTimeoutError::Timeout) => break false,
                     Err(RecvTimeoutError::Disconnected) => break true,
                 }
-                if clear || changes.len() >= BATCH {
+                if changes.len() >= BATCH {
                     break false;
                 }
             };
@@ -158,10 +184,6 @@ impl Worker {
                 self.index.apply(&changes, watermark.take())?;
                 changes.clear();
                 dirty = true;
-            }
-            if clear {
-                self.index.clear()?;
-                reader.set(None);
             }
             if (dirty && flushed.elapsed() >= FLUSH_EVERY) || ended {
                 self.index.flush()?;

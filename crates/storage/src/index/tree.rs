@@ -114,13 +114,6 @@ impl Index for Tree {
         })
     }
 
-    fn clear(&self) -> io::Result<()> {
-        caught(|| {
-            self.0.clear()?;
-            self.0.insert(SCHEMA_KEY, SCHEMA).map(drop)
-        })
-    }
-
     fn flush(&self) -> io::Result<()> {
         caught(|| self.0.flush().map(drop))
     }
@@ -169,8 +162,6 @@ mod tests {
         })
         .unwrap();
         assert_eq!(seen, [(1, true), (1, true)]);
-        tree.clear().unwrap();
-        assert_eq!(tree.watermark().unwrap(), None);
     }
 
     #[test]

@@ -415,7 +415,7 @@ async fn a_wiped_directory_under_a_running_store_is_only_misses() {
 async fn verify_finds_what_is_wrong_and_repair_drops_it() {
     let mut bench = three().await;
     bench.reopen().await;
-    let sound = bench.store().verify(Repair::No).await.unwrap();
+    let sound = bench.store().verify(Repair::No, |_| true).await.unwrap();
     assert!(sound.is_sound());
     assert_eq!((sound.records, sound.body_bytes), (3, 701_000));
     bench.close().await;
@@ -426,9 +426,9 @@ async fn verify_finds_what_is_wrong_and_repair_drops_it() {
     bench.reopen().await;
     let look =
         |report: VerifyReport| (report.records, report.damaged_bodies, report.missing_bodies, report.dropped);
-    assert_eq!(look(bench.store().verify(Repair::No).await.unwrap()), (3, 1, 1, 0));
-    assert_eq!(look(bench.store().verify(Repair::Yes).await.unwrap()), (3, 1, 1, 2));
-    assert_eq!(look(bench.store().verify(Repair::No).await.unwrap()), (1, 0, 0, 0));
+    assert_eq!(look(bench.store().verify(Repair::No, |_| true).await.unwrap()), (3, 1, 1, 0));
+    assert_eq!(look(bench.store().verify(Repair::Yes, |_| true).await.unwrap()), (3, 1, 1, 2));
+    assert_eq!(look(bench.store().verify(Repair::No, |_| true).await.unwrap()), (1, 0, 0, 0));
     bench.reopen().await;
     assert_eq!(get(bench.store(), &key(1000)).await.unwrap().unwrap(), body(1000, 1000));
     assert!(bench.store().lookup(&key(600_000)).await.is_empty());

@@ -8,6 +8,7 @@ mod model;
 mod order;
 mod partials;
 mod restart;
+mod tools;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -141,7 +142,7 @@ fn fields(lines: &[(&str, &str)]) -> Fields {
     fields
 }
 
-fn response_to(request: &[(&str, &str)], response: &[(&str, &str)]) -> StoredResponse {
+pub(crate) fn response_to(request: &[(&str, &str)], response: &[(&str, &str)]) -> StoredResponse {
     let mut lines = vec![("Cache-Control", "max-age=3600"), ("Date", "Mon, 23 Nov 2026 12:00:00 GMT")];
     lines.extend(response);
     let key = key("x");

@@ -58,7 +58,7 @@ async fn drain(store: &Store) -> Vec<u64> {
     while !left.is_empty() {
         let (reply, done) = oneshot::channel();
         store.sender().send(Command::RemoveOldest(1, reply)).await.unwrap();
-        assert_eq!(done.await.unwrap(), 1);
+        assert_eq!(done.await.unwrap().responses, 1);
         order.extend(left.extract_if(.., |n| !stored(n)));
     }
     order

@@ -196,7 +196,7 @@ async fn everything_can_be_removed_right_after_a_start() {
     let mut bench = filled(20).await;
     bench.close().await;
     let store = Store::open(bench.options.clone()).unwrap();
-    assert_eq!(store.remove_where(Filter::All).await.unwrap(), 20);
+    assert_eq!(store.remove_where(Filter::default()).await.unwrap().responses, 20);
     store.close().await;
     assert!(bench.blobs().is_empty());
     bench.reopen().await;

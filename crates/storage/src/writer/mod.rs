@@ -75,9 +75,7 @@ pub(crate) fn start(
     let index = if shared.options.index_on_disk() {
         let (loader, sender) = (shared.clone(), sender.clone());
         let opened = move |opened| recovery::start(loader, sender, found, opened);
-        let (layout, reader) = (shared.layout.clone(), shared.index.clone());
-        let (cache, counters) = (shared.options.index_cache, shared.counters.clone());
-        IndexThread::start(layout, cache, reader, counters, opened).map_err(cannot("start the index of"))?
+        IndexThread::start(&shared, opened).map_err(cannot("start the index of"))?
     } else {
         // What a larger limit has left would count, and be out of date one day.
         crate::index::remove_all(&shared.layout).map_err(cannot("remove the index of"))?;
@@ -95,6 +93,7 @@ pub(crate) fn start(
         phase: Phase::Recovering(Recovering::default()),
         pending: Vec::new(),
         compaction: None,
+        rewrites: reclaim::Rewrites::default(),
         added_in_sweep: None,
         blob_blocks: 0,
         blob_directories: 0,
@@ -169,6 +168,7 @@ struct Writer {
     phase: Phase,
     pending: Vec<append::Pending>,
     compaction: Option<reclaim::Compaction>,
+    rewrites: reclaim::Rewrites,
     /// While orphans are looked for: digest prefixes of the blobs that were added since.
     added_in_sweep: Option<HashSet<u64>>,
     blob_blocks: u64,
@@ -255,8 +255,8 @@ impl Writer {
                 let removed = self.remove(&key, fingerprint);
                 let _ = reply.send(removed);
             }
-            Command::RemovePlaces(places, reply) => {
-                let removed = self.remove_places(&places);
+            Command::RemoveRecords(doomed, reply) => {
+                let removed = self.remove_records(&doomed);
                 let _ = reply.send(removed);
             }
             Command::RemoveOldest(most, reply) => {
@@ -271,15 +271,16 @@ impl Writer {
                 self.added_in_sweep = None;
                 self.blob_directories = directories;
             }
-            Command::ClearIndex => {
-                self.index.clear();
+            Command::RenewIndex => {
                 self.index_complete = false;
+                self.index.renew(&self.shared);
             }
             Command::IndexComplete => {
                 self.index_complete = true;
                 self.index.watermark(self.end());
             }
             Command::Reindex(batch) => self.reindex(batch),
+            Command::Rewrite(segments, done) => self.rewrites.extend(segments, done),
             Command::Barrier(reply) => {
                 self.finish_compaction();
                 let _ = reply.send(());

@@ -5,8 +5,11 @@
 //! Both work in small steps, and one segment's size is kept free so that copying never breaks the limit. How much
 //! room there may be at all is decided in `space`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+use tokio::sync::oneshot;
 
 use super::Writer;
 use crate::blob::BLOCK;
@@ -24,6 +27,8 @@ const SMALL_SEGMENTS: usize = 8;
 pub(super) struct Compaction {
     id: u32,
     scan: Scan,
+    /// Whoever waits for the end of it.
+    _done: Option<Arc<oneshot::Sender<()>>>,
 }
 
 impl Compaction {
@@ -32,16 +37,28 @@ impl Compaction {
     }
 }
 
+/// Segments that a repair wants copied, and who waits for each lot of them.
+#[derive(Default)]
+pub(super) struct Rewrites(VecDeque<(u32, Arc<oneshot::Sender<()>>)>);
+
+impl Rewrites {
+    pub(super) fn extend(&mut self, segments: Vec<u32>, done: oneshot::Sender<()>) {
+        let done = Arc::new(done);
+        self.0.extend(segments.into_iter().map(|id| (id, done.clone())));
+    }
+}
+
 impl Writer {
     /// Whether there is something to do before the next command comes.
     pub(super) fn has_work(&self) -> bool {
         !self.stuck
             && self.is_ready()
-            && (self.compaction.is_some()
-                || self.is_waited_for()
-                || self.is_over_target()
-                || (self.is_littered() && !self.is_held()))
-            && self.can_reclaim()
+            && (self.has_rewrites()
+                || (self.compaction.is_some()
+                    || self.is_waited_for()
+                    || self.is_over_target()
+                    || (self.is_littered() && !self.is_held()))
+                    && self.can_reclaim())
     }
 
     /// One small step ahead of need, or for who waits.
@@ -56,11 +73,24 @@ impl Writer {
             self.reclaim_for_waiting();
         } else if self.compaction.is_some() {
             self.compact_step();
+        } else if self.has_rewrites() {
+            self.start_rewrite();
         } else if self.is_littered() && !self.is_held() {
             self.start_compaction();
         } else {
             self.stuck = !self.reclaim();
         }
+    }
+
+    fn has_rewrites(&self) -> bool {
+        !self.rewrites.0.is_empty() && !self.is_held()
+    }
+
+    /// Begins to copy the next segment that a repair wants copied.
+    fn start_rewrite(&mut self) {
+        let Some((id, done)) = self.rewrites.0.pop_front() else { return };
+        self.active.take_if(|active| active.id == id);
+        self.compact(id, Some(done));
     }
 
     /// Ends a compaction that is under way, so that no segment leaves while they are walked over.
@@ -163,6 +193,11 @@ impl Writer {
                 .take_if(|active| self.segments.get(&active.id).is_some_and(|segment| segment.dead() > 0));
             return active.is_some();
         };
+        self.compact(id, None)
+    }
+
+    /// Begins to copy a segment. False when there is no such one.
+    fn compact(&mut self, id: u32, done: Option<Arc<oneshot::Sender<()>>>) -> bool {
         let Some(segment) = self.segments.get(&id).copied() else { return false };
         if segment.live == 0 {
             self.drop_segment(id);
@@ -170,8 +205,8 @@ impl Writer {
         }
         match self.shared.segments.open(id) {
             Ok(file) => {
-                self.compaction =
-                    Some(Compaction { id, scan: Scan::new(id, file, FIRST_RECORD, segment.size) });
+                let scan = Scan::new(id, file, FIRST_RECORD, segment.size);
+                self.compaction = Some(Compaction { id, scan, _done: done });
             }
             Err(error) => {
                 self.shared.counters.read_errors.add(1);

@@ -11,58 +11,72 @@ use crate::command::Recovered;
 use crate::digest::BlobDigest;
 use crate::directory::{EntryId, Fingerprint, Nominee, Place};
 use crate::index::Change;
+use crate::purge::{Doomed, Removal};
 use crate::record::{BodyFile, FileKind, RecordFault};
-use crate::shared::Shared;
 
 impl Writer {
     /// Removes all variants of a key.
-    pub(super) fn remove(&mut self, key: &CacheKey, fingerprint: Fingerprint) -> usize {
+    pub(super) fn remove(&mut self, key: &CacheKey, fingerprint: Fingerprint) -> Removal {
         if !self.is_ready() {
             // What is found later and is older is dead, too.
             self.shared.removed.add(fingerprint, self.next_sequence());
         }
         let in_memory = self.shared.memory.remove(key);
-        let mut removed = 0;
-        // After a crash, index and directory may still nominate what was removed before it.
-        let live = |shared: &Shared, place| shared.segments.head(place).is_ok_and(|head| head.live);
+        let mut removed = Removal::default();
         for nominee in self.shared.directory.find(fingerprint) {
-            removed += usize::from(live(&self.shared, nominee.place));
+            removed.add(self.live_at(nominee.place));
             self.kill(nominee.id);
         }
         if !self.is_ready() {
             for entry in self.shared.index.get(fingerprint) {
-                removed += usize::from(live(&self.shared, entry.place));
+                removed.add(self.live_at(entry.place));
                 self.bury(fingerprint, entry.place);
             }
         }
-        self.shared.counters.removed.add(removed as u64);
-        removed.max(in_memory)
+        self.shared.counters.removed.add(removed.responses);
+        removed.responses = removed.responses.max(in_memory as u64);
+        removed
+    }
+
+    /// What a removal counts for: nothing where a crash left index and directory nominating what was removed before it.
+    fn live_at(&self, place: Place) -> Removal {
+        match self.shared.segments.head(place) {
+            Ok(head) if head.live => Removal { responses: 1, bytes: head.body_len },
+            _ => Removal::default(),
+        }
     }
 
     /// Removes records that were found on disk, where they still count.
-    pub(super) fn remove_places(&mut self, places: &[(Fingerprint, Place)]) -> u64 {
-        let mut removed = 0;
-        for (fingerprint, place) in places {
-            if let Some(nominee) = self.shared.directory.find_place(*fingerprint, *place) {
-                self.kill(nominee.id);
-                removed += 1;
+    pub(super) fn remove_records(&mut self, doomed: &[Doomed]) -> Removal {
+        let mut removed = Removal::default();
+        for record in doomed {
+            let now = self.shared.directory.get(record.id);
+            let Some(now) = now.filter(|now| now.fingerprint == record.fingerprint) else { continue };
+            // What was copied elsewhere keeps its sequence number; what came in its place has another.
+            let head = self.shared.segments.head(now.place).ok();
+            if now.place == record.place || head.is_some_and(|head| head.sequence == record.sequence) {
+                let bytes = head.filter(|head| head.live).map_or(0, |head| head.body_len);
+                removed.add(Removal { responses: 1, bytes });
+                self.kill(now.id);
             }
         }
-        self.shared.counters.removed.add(removed);
+        self.shared.counters.removed.add(removed.responses);
         removed
     }
 
     /// Removes those that were unused for longest, at most so many. Part of removing everything.
-    pub(super) fn remove_oldest(&mut self, most: usize) -> u64 {
+    pub(super) fn remove_oldest(&mut self, most: usize) -> Removal {
         self.shared.memory.remove_where(|_| true);
-        let mut removed = 0;
-        while removed < most as u64
+        let mut removed = Removal::default();
+        while removed.responses < most as u64
             && let Some(id) = self.eviction.evict()
         {
+            let place = self.shared.directory.get(id).map(|nominee| nominee.place);
+            let bytes = place.map_or(0, |place| self.live_at(place).bytes);
+            removed.add(Removal { responses: 1, bytes });
             self.kill(id);
-            removed += 1;
         }
-        self.shared.counters.removed.add(removed);
+        self.shared.counters.removed.add(removed.responses);
         removed
     }
 
