@@ -9,7 +9,7 @@
 
 use super::chunks::Chunks;
 use super::slab::{NONE, SIZE_MAX};
-use super::{Eviction, Ranked};
+use super::{Eviction, Extent, Ranked};
 
 /// Children of a place in the heap: a flat heap is faster than a binary one, since objects mostly sink.
 const FANOUT: u32 = 4;
@@ -241,16 +241,8 @@ impl Eviction for Gdsf {
         self.listed(id).map(Node::size)
     }
 
-    fn capacity(&self) -> u64 {
-        self.capacity
-    }
-
-    fn used(&self) -> u64 {
-        self.used
-    }
-
-    fn len(&self) -> usize {
-        self.len as usize
+    fn extent(&self) -> Extent {
+        Extent { objects: self.len as usize, used: self.used, capacity: self.capacity }
     }
 
     fn memory_bytes(&self) -> usize {

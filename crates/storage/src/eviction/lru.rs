@@ -3,7 +3,7 @@
 //! 16 bytes an object. It needs neither fingerprints nor what has left.
 
 use super::slab::{NONE, Slab};
-use super::{Eviction, Ranked};
+use super::{Eviction, Extent, Ranked};
 
 const ALL: u8 = 1;
 
@@ -44,16 +44,8 @@ impl Eviction for Lru {
         self.slab.size(id)
     }
 
-    fn capacity(&self) -> u64 {
-        self.capacity
-    }
-
-    fn used(&self) -> u64 {
-        self.slab.used()
-    }
-
-    fn len(&self) -> usize {
-        self.slab.len()
+    fn extent(&self) -> Extent {
+        self.slab.extent(self.capacity)
     }
 
     fn memory_bytes(&self) -> usize {

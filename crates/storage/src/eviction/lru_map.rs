@@ -7,8 +7,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use lru::LruCache;
 
-use super::Eviction;
 use super::slab::SIZE_MAX;
+use super::{Eviction, Extent};
 
 /// Objects in the order of their last access.
 #[derive(Debug)]
@@ -72,16 +72,8 @@ impl Eviction for LruMap {
         self.sizes.peek(&id).copied()
     }
 
-    fn capacity(&self) -> u64 {
-        self.capacity
-    }
-
-    fn used(&self) -> u64 {
-        self.used
-    }
-
-    fn len(&self) -> usize {
-        self.sizes.len()
+    fn extent(&self) -> Extent {
+        Extent { objects: self.sizes.len(), used: self.used, capacity: self.capacity }
     }
 
     fn memory_bytes(&self) -> usize {

@@ -31,6 +31,17 @@ pub use s3_fifo::S3Fifo;
 pub use sieve::Sieve;
 pub use w_tiny_lfu::WTinyLfu;
 
+/// How much is listed, and how much may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Extent {
+    /// Listed objects.
+    pub objects: usize,
+    /// Sum of their sizes in bytes.
+    pub used: u64,
+    /// Most bytes that [`Eviction::admit`] leaves listed.
+    pub capacity: u64,
+}
+
 /// An order in which objects leave.
 ///
 /// Objects are numbered by the caller, densely from zero: memory is proportional to the highest number.
@@ -52,14 +63,8 @@ pub trait Eviction: Debug + Send {
     /// The size of a listed object in bytes.
     fn size(&self, id: u32) -> Option<u64>;
 
-    /// Most bytes that [`Eviction::admit`] leaves listed.
-    fn capacity(&self) -> u64;
-
-    /// Sum of the sizes of all listed objects, in bytes.
-    fn used(&self) -> u64;
-
-    /// How many objects are listed.
-    fn len(&self) -> usize;
+    /// How much is listed, and how much may be.
+    fn extent(&self) -> Extent;
 
     /// Bytes of memory that the algorithm takes itself.
     fn memory_bytes(&self) -> usize;
@@ -69,6 +74,21 @@ pub trait Eviction: Debug + Send {
         let id = self.victim()?;
         self.remove(id);
         Some(id)
+    }
+
+    /// Most bytes that [`Eviction::admit`] leaves listed.
+    fn capacity(&self) -> u64 {
+        self.extent().capacity
+    }
+
+    /// Sum of the sizes of all listed objects, in bytes.
+    fn used(&self) -> u64 {
+        self.extent().used
+    }
+
+    /// How many objects are listed.
+    fn len(&self) -> usize {
+        self.extent().objects
     }
 
     /// Whether nothing is listed.
@@ -205,16 +225,8 @@ impl<E: Eviction + ?Sized> Eviction for Box<E> {
         (**self).size(id)
     }
 
-    fn capacity(&self) -> u64 {
-        (**self).capacity()
-    }
-
-    fn used(&self) -> u64 {
-        (**self).used()
-    }
-
-    fn len(&self) -> usize {
-        (**self).len()
+    fn extent(&self) -> Extent {
+        (**self).extent()
     }
 
     fn memory_bytes(&self) -> usize {

@@ -18,7 +18,7 @@
 
 use super::ghosts::Ghosts;
 use super::slab::{NONE, Slab};
-use super::{Eviction, Ranked};
+use super::{Eviction, Extent, Ranked};
 
 const SMALL: u8 = 1;
 const MAIN: u8 = 2;
@@ -98,16 +98,8 @@ impl Eviction for S3Fifo {
         self.slab.size(id)
     }
 
-    fn capacity(&self) -> u64 {
-        self.capacity
-    }
-
-    fn used(&self) -> u64 {
-        self.slab.used()
-    }
-
-    fn len(&self) -> usize {
-        self.slab.len()
+    fn extent(&self) -> Extent {
+        self.slab.extent(self.capacity)
     }
 
     fn memory_bytes(&self) -> usize {

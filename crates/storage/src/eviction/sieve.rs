@@ -4,7 +4,7 @@
 //! loses it and stays where it is, the first without one leaves. 16 bytes an object.
 
 use super::slab::{NONE, Slab};
-use super::{Eviction, Ranked};
+use super::{Eviction, Extent, Ranked};
 
 const ALL: u8 = 1;
 const VISITED: u32 = 1;
@@ -68,16 +68,8 @@ impl Eviction for Sieve {
         self.slab.size(id)
     }
 
-    fn capacity(&self) -> u64 {
-        self.capacity
-    }
-
-    fn used(&self) -> u64 {
-        self.slab.used()
-    }
-
-    fn len(&self) -> usize {
-        self.slab.len()
+    fn extent(&self) -> Extent {
+        self.slab.extent(self.capacity)
     }
 
     fn memory_bytes(&self) -> usize {

@@ -4,6 +4,7 @@
 //! The invariant: a node is in the queue that it names, or in none when that is zero; a queue's bytes are the sum of
 //! its nodes' sizes.
 
+use super::Extent;
 use super::chunks::Chunks;
 
 /// No object has this number.
@@ -168,6 +169,10 @@ impl Slab {
 
     pub(super) fn newer(&self, id: u32) -> u32 {
         self.nodes.get(id).map_or(NONE, |node| node.newer)
+    }
+
+    pub(super) const fn extent(&self, capacity: u64) -> Extent {
+        Extent { objects: self.len, used: self.used, capacity }
     }
 
     pub(super) const fn len(&self) -> usize {

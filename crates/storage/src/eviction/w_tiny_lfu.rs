@@ -16,7 +16,7 @@
 
 use super::sketch::{COUNT_MAX, Sketch};
 use super::slab::{NONE, Slab};
-use super::{Eviction, Ranked};
+use super::{Eviction, Extent, Ranked};
 
 const WINDOW: u8 = 1;
 const PROBATION: u8 = 2;
@@ -128,16 +128,8 @@ impl Eviction for WTinyLfu {
         self.slab.size(id)
     }
 
-    fn capacity(&self) -> u64 {
-        self.capacity
-    }
-
-    fn used(&self) -> u64 {
-        self.slab.used()
-    }
-
-    fn len(&self) -> usize {
-        self.slab.len()
+    fn extent(&self) -> Extent {
+        self.slab.extent(self.capacity)
     }
 
     fn memory_bytes(&self) -> usize {

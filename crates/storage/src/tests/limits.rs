@@ -332,9 +332,15 @@ async fn both_tiers_keep_their_limits_with_any_algorithm() {
         assert!(stats.evicted > 0 && stats.memory_objects > 5 && stats.memory_hits > 0, "{stats:?}");
         assert_eq!((stats.eviction, stats.memory_eviction), (algorithm, algorithm));
         for n in 0..300 {
-            if let Some(found) = get(store, &key(n)).await {
-                let size = if n % 5 == 0 { 300_000 } else { 3_000 + n as usize * 37 };
-                assert_eq!(found.unwrap(), body(n, size), "{algorithm}: {n}");
+            let size = if n % 5 == 0 { 300_000 } else { 3_000 + n as usize * 37 };
+            match get(store, &key(n)).await {
+                Some(Ok(found)) => assert_eq!(found, body(n, size), "{algorithm}: {n}"),
+                // The writer goes on making room: a blob may leave between look-up and reading.
+                Some(Err(error)) => assert!(
+                    matches!(error, ReadError::Unreadable { kind: std::io::ErrorKind::NotFound, .. }),
+                    "{algorithm}: {n}: {error}"
+                ),
+                None => {}
             }
         }
     }

@@ -108,16 +108,12 @@ impl<M: Model> Eviction for Naive<M> {
         self.find(id).map(|(queue, at)| self.queues[queue][at].size)
     }
 
-    fn capacity(&self) -> u64 {
-        CAPACITY
-    }
-
-    fn used(&self) -> u64 {
-        (0..3).map(|queue| self.bytes(queue)).sum()
-    }
-
-    fn len(&self) -> usize {
-        self.queues.iter().map(Vec::len).sum()
+    fn extent(&self) -> Extent {
+        Extent {
+            objects: self.queues.iter().map(Vec::len).sum(),
+            used: (0..3).map(|queue| self.bytes(queue)).sum(),
+            capacity: CAPACITY,
+        }
     }
 
     fn memory_bytes(&self) -> usize {
