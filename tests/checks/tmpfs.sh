@@ -14,6 +14,7 @@ until origin=$(head -n1 "$scratch/origin" 2>/dev/null) && [ -n "$origin" ]; do r
 body=1048576
 limit=4194304
 rounds=${ROUNDS:-3}
+filler=
 
 # round NAME: 100 downloads at once, while somebody looks at the disk.
 round() {
@@ -44,6 +45,7 @@ on() {
   mount -t tmpfs -o "size=$size,mode=700" tmpfs "$scratch/cache"
   start --allow-destination 127.0.0.0/8 --memory 0B "$@"
   for n in $(seq "$rounds"); do round "$name-$n"; done
+  if [ -n "$filler" ]; then kill "$filler"; wait "$filler" 2>/dev/null || true; rm -f "$scratch/cache/somebody"; fi
   # A little later, when it is tried again, larder still stores.
   local tries=0
   until curl -s -o /dev/null -D - -x "$proxy" "$origin/1000/$name-small" | grep -q 'Cache-Status: .*hit'; do
@@ -80,5 +82,4 @@ fill &
 filler=$!
 trap 'kill $origin_pid $filler 2>/dev/null; stop; umount -l "$scratch/cache" 2>/dev/null; rm -rf "$scratch"' EXIT
 on 2m refusing --config "$scratch/larder.toml"
-kill $filler
 grep -q 'No space left' "$scratch/stderr" || fail "the disk never refused: this proves nothing"
