@@ -1,5 +1,7 @@
 //! What is asked of the writer thread.
 
+use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -34,10 +36,10 @@ pub(crate) enum Command {
     RecoveryDone,
     /// Files that no record was found for, with their names.
     Orphans(FileKind, Vec<BlobDigest>),
-    /// The sweep is through; so many directories of blobs are there.
+    /// The sweep is through and saw these directories below `blobs`.
     SweepDone {
-        /// Directories below `blobs`.
-        directories: u64,
+        /// Their paths.
+        directories: HashSet<PathBuf>,
     },
     /// Make a new, empty index; the records that follow are put into it.
     RenewIndex,

@@ -3,6 +3,9 @@
 //! All of them pass through here, so that one place knows what the disk is asked to do and in which order. Nothing here
 //! decides anything, and nothing is retried but what a signal interrupted. Not here: sled's files, which it handles
 //! itself, and what is done before a directory is a store (see `layout`).
+//!
+//! Each call asks the seam first. In the product that is nothing (`files/seam.rs`); in tests it counts the steps, stops
+//! or fails any of them, and writes down what a power cut could lose (`files/faults.rs`).
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -14,52 +17,91 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{Advice, CWD, FallocateFlags, Mode, OFlags, ResolveFlags, fadvise, fallocate, openat2};
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev};
 
+#[cfg(test)]
+pub(crate) mod power;
+#[cfg_attr(test, path = "files/faults.rs")]
+pub(crate) mod seam;
+
+use seam::{FileSeam, Seam, Step};
+
 /// The file system, as the store uses it. Clones are the same one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Files {}
+pub(crate) struct Files {
+    seam: Seam,
+}
 
 /// A file that the store has open.
 #[derive(Debug)]
 pub(crate) struct StoreFile {
     file: File,
+    seam: FileSeam,
 }
 
 impl Files {
+    /// The file system behind a seam that counts and fails its steps.
+    #[cfg(test)]
+    pub(crate) fn behind(faults: std::sync::Arc<seam::Faults>) -> Self {
+        Self { seam: Seam::of(faults) }
+    }
+
     /// Makes a file that only its owner can read; one that is there is an error.
     pub(crate) fn create_new(&self, path: &Path) -> io::Result<StoreFile> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
-        Ok(StoreFile { file })
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        let file = {
+            let _passed = self.seam.step(Step::Create(path))?;
+            options.open(path)?
+        };
+        Ok(StoreFile { file, seam: self.seam.file(path) })
     }
 
     /// Makes a file, or empties the one that is there.
     pub(crate) fn create(&self, path: &Path) -> io::Result<StoreFile> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true).mode(0o600);
-        Ok(StoreFile { file: options.open(path)? })
+        let file = {
+            let _passed = self.seam.step(Step::Create(path))?;
+            options.open(path)?
+        };
+        Ok(StoreFile { file, seam: self.seam.file(path) })
     }
 
     /// Opens a file for reading.
     pub(crate) fn open(&self, path: &Path) -> io::Result<StoreFile> {
-        Ok(StoreFile { file: File::open(path)? })
+        self.seam.read()?;
+        Ok(StoreFile { file: File::open(path)?, seam: self.seam.file(path) })
     }
 
     /// Opens a file for reading, if its name can be found without touching the disk; `None` when it cannot.
     pub(crate) fn open_resident(&self, path: &Path) -> io::Result<Option<StoreFile>> {
-        resident(path, OFlags::RDONLY)
+        self.resident(path, OFlags::RDONLY)
     }
 
     /// Likewise, for reading and writing.
     pub(crate) fn open_resident_to_write(&self, path: &Path) -> io::Result<Option<StoreFile>> {
-        resident(path, OFlags::RDWR)
+        self.resident(path, OFlags::RDWR)
     }
 
     /// Opens a file for reading and writing.
     pub(crate) fn open_to_write(&self, path: &Path) -> io::Result<StoreFile> {
-        Ok(StoreFile { file: OpenOptions::new().read(true).write(true).open(path)? })
+        self.seam.read()?;
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        Ok(StoreFile { file, seam: self.seam.file(path) })
+    }
+
+    fn resident(&self, path: &Path, access: OFlags) -> io::Result<Option<StoreFile>> {
+        self.seam.read()?;
+        match openat2(CWD, path, access | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::CACHED) {
+            Ok(file) => Ok(Some(StoreFile { file: file.into(), seam: self.seam.file(path) })),
+            Err(Errno::NOENT) => Err(io::ErrorKind::NotFound.into()),
+            // Not in memory, or a kernel or a sandbox that does not know the question.
+            Err(_) => Ok(None),
+        }
     }
 
     /// Length of the file of this name in bytes.
     pub(crate) fn len(&self, path: &Path) -> io::Result<u64> {
+        self.seam.read()?;
         Ok(fs::metadata(path)?.len())
     }
 
@@ -70,42 +112,39 @@ impl Files {
 
     /// The whole content of a file that is known to be small.
     pub(crate) fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.seam.read()?;
         fs::read(path)
     }
 
     /// Gives a file another name, replacing what has it.
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _passed = self.seam.step(Step::Rename(from, to))?;
         fs::rename(from, to)
     }
 
     /// Unlinks a file; whoever has it open keeps it.
     pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
+        let _passed = self.seam.step(Step::Remove(path))?;
         fs::remove_file(path)
     }
 
     /// Makes a directory that only its owner can enter, and those above it; fine when it is there.
     pub(crate) fn make_dir(&self, path: &Path) -> io::Result<()> {
+        let _passed = self.seam.step(Step::MakeDir(path))?;
         DirBuilder::new().recursive(true).mode(0o700).create(path)
     }
 
     /// Removes a directory that is empty.
     pub(crate) fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        let _passed = self.seam.step(Step::RemoveDir(path))?;
         fs::remove_dir(path)
-    }
-}
-
-fn resident(path: &Path, access: OFlags) -> io::Result<Option<StoreFile>> {
-    match openat2(CWD, path, access | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::CACHED) {
-        Ok(file) => Ok(Some(StoreFile { file: file.into() })),
-        Err(Errno::NOENT) => Err(io::ErrorKind::NotFound.into()),
-        // Not in memory, or a kernel or a sandbox that does not know the question.
-        Err(_) => Ok(None),
     }
 }
 
 impl StoreFile {
     /// Length in bytes.
     pub(crate) fn len(&self) -> io::Result<u64> {
+        self.seam.read()?;
         Ok(self.file.metadata()?.len())
     }
 
@@ -113,6 +152,7 @@ impl StoreFile {
     pub(crate) fn write_all(&self, chunks: &[impl AsRef<[u8]>], mut offset: u64) -> io::Result<()> {
         /// The kernel takes 1024 at once.
         const AT_ONCE: usize = 512;
+        let _passed = self.seam.write(&self.file, chunks, offset)?;
         for chunks in chunks.chunks(AT_ONCE) {
             let mut parts: Vec<io::IoSlice<'_>> =
                 chunks.iter().map(|chunk| io::IoSlice::new(chunk.as_ref())).collect();
@@ -134,6 +174,7 @@ impl StoreFile {
 
     /// Cuts the file off, or makes it longer by a hole.
     pub(crate) fn set_len(&self, len: u64) -> io::Result<()> {
+        let _passed = self.seam.set_len(len)?;
         self.file.set_len(len)
     }
 
@@ -143,6 +184,7 @@ impl StoreFile {
         if len == 0 {
             return Ok(());
         }
+        let _passed = self.seam.allocate()?;
         match fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, len) {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
             Err(error) => Err(error.into()),
@@ -151,6 +193,7 @@ impl StoreFile {
 
     /// Reads until the buffer is full or the file ends. Returns how many bytes that were. May block.
     pub(crate) fn read_full(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.seam.read()?;
         let mut done = 0;
         while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
             match self.file.read_at(rest, offset + done as u64) {
@@ -176,6 +219,9 @@ impl StoreFile {
         /// Set once a file system says that it cannot read without blocking.
         static CANNOT_TELL: AtomicBool = AtomicBool::new(false);
         if CANNOT_TELL.load(Ordering::Relaxed) {
+            return 0;
+        }
+        if self.seam.read().is_err() {
             return 0;
         }
         let mut done = 0;

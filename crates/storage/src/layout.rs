@@ -8,10 +8,12 @@
 //! partials/   <hex>, <hex>.map: bodies of which some ranges are here
 //! temp/       bodies being written; emptied at start
 //! totals      a few numbers that help the next start
-//! order       in which order objects were going to leave; order.new while it is written
+//! order       in which order objects were going to leave
+//! removals    what was removed before all records were known; only until they are
 //! index/      sled's files; index.corrupt-<millis> are those set aside
 //! quarantine/ damaged blobs, for somebody to look at
 //! scrub       how far the scrub has come
+//! *.new       a note that is being written
 //! ```
 //!
 //! No path is ever made from a URL.
@@ -56,8 +58,7 @@ pub(crate) struct DirLock {
 
 impl Layout {
     /// Takes the directory over: owner, lock, format, and an empty `temp`.
-    pub(crate) fn open(dir: &Path) -> Result<(Self, DirLock), OpenError> {
-        let files = Files::default();
+    pub(crate) fn open_on(dir: &Path, files: Files) -> Result<(Self, DirLock), OpenError> {
         files.make_dir(dir).map_err(OpenError::io("create", dir))?;
         let found = fs::metadata(dir).map_err(OpenError::io("look at", dir))?;
         let user = rustix::process::geteuid().as_raw();
@@ -81,8 +82,13 @@ impl Layout {
         for path in [layout.segments(), layout.blobs(), layout.partials(), layout.temp()] {
             layout.files.make_dir(&path).map_err(OpenError::io("create", &path))?;
         }
-        layout.sweep_temp()?;
+        layout.sweep_unfinished()?;
         Ok((layout, lock))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn open(dir: &Path) -> Result<(Self, DirLock), OpenError> {
+        Self::open_on(dir, Files::default())
     }
 
     pub(crate) fn files(&self) -> &Files {
@@ -182,6 +188,11 @@ impl Layout {
         (blocks(&self.dir) + names.map(|entry| blocks(&entry.path())).sum::<u64>()) * 512
     }
 
+    /// Removals that are not done yet, see `removals`.
+    pub(crate) fn removals(&self) -> PathBuf {
+        self.dir.join("removals")
+    }
+
     pub(crate) fn temp(&self) -> PathBuf {
         self.dir.join("temp")
     }
@@ -200,11 +211,30 @@ impl Layout {
         Ok(TempFile { files: self.files.clone(), path: Some(path) })
     }
 
+    /// Writes a note under another name, `NAME.new`, and puts it in the place of the last one: half a note is never read.
+    pub(crate) fn replace(&self, note: &Path, bytes: &[u8]) -> io::Result<()> {
+        let new = note.with_extension("new");
+        self.files.create(&new)?.write_all(&[bytes], 0)?;
+        self.files.rename(&new, note)
+    }
+
+    /// Removes what a killed process left half written: unfinished bodies and notes.
+    fn sweep_unfinished(&self) -> Result<(), OpenError> {
+        self.sweep_temp()?;
+        for entry in fs::read_dir(&self.dir).map_err(OpenError::io("list", &self.dir))? {
+            let path = entry.map_err(OpenError::io("list", &self.dir))?.path();
+            if path.extension().is_some_and(|extension| extension == "new") {
+                self.files.remove(&path).map_err(OpenError::io("remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+
     fn sweep_temp(&self) -> Result<(), OpenError> {
         let temp = self.temp();
         for entry in fs::read_dir(&temp).map_err(OpenError::io("list", &temp))? {
             let path = entry.map_err(OpenError::io("list", &temp))?.path();
-            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { self.files.remove(&path) };
             removed.map_err(OpenError::io("remove", &path))?;
         }
         Ok(())

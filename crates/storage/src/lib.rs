@@ -50,6 +50,7 @@ mod pool;
 mod purge;
 mod record;
 mod recovery;
+mod removals;
 mod scrub;
 mod segment;
 mod shared;

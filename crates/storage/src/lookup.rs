@@ -143,8 +143,10 @@ impl Lookup {
 
     /// What the directory nominates, and what only the index knows yet.
     fn all_places(&self) -> Places {
+        // Asked first: the directory may become complete just after it was looked at.
+        let ready = self.shared.is_ready();
         let mut places = self.nominated();
-        if !self.shared.is_ready() {
+        if !ready {
             for entry in self.shared.index.get(self.fingerprint) {
                 if places.iter().all(|(_, place)| *place != entry.place) {
                     places.push((entry.variant, entry.place));
@@ -168,11 +170,12 @@ impl Lookup {
     /// There is no such record at this place: it has moved, or it is gone or damaged.
     fn lost(&self, place: Place, damage: Option<RecordFault>) -> Outcome {
         let nominated = self.shared.directory.find_place(self.fingerprint, place).is_some();
-        if !nominated && self.shared.is_ready() {
-            return Outcome::Moved;
+        let ready = self.shared.is_ready();
+        if nominated || !ready {
+            self.shared.blobs.hint(Hint::BadRecord(self.fingerprint, place, damage));
         }
-        self.shared.blobs.hint(Hint::BadRecord(self.fingerprint, place, damage));
-        Outcome::None
+        // While records are still being found, the one that was nominated may have given way to a newer one just now.
+        if nominated { Outcome::None } else { Outcome::Moved }
     }
 
     fn try_read(&self, place: Place, reading: Reading) -> io::Result<Outcome> {

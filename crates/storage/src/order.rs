@@ -171,11 +171,6 @@ impl OrderReader {
     }
 }
 
-/// Removes what a killed process left half written.
-pub(crate) fn remove_unfinished(layout: &Layout) {
-    let _ = layout.files().remove(&layout.order_new());
-}
-
 /// Bytes of the file that is there; zero when there is none.
 pub(crate) fn size(layout: &Layout) -> u64 {
     layout.files().len(&layout.order()).unwrap_or(0)
@@ -248,13 +243,14 @@ mod tests {
     #[test]
     fn a_file_that_was_not_finished_leaves_the_last_one_alone() {
         let root = tempfile::tempdir().unwrap();
-        let (layout, _lock) = Layout::open(root.path()).unwrap();
+        let (layout, lock) = Layout::open(root.path()).unwrap();
         write(&layout);
         drop(OrderWriter::create(&layout, Algorithm::Lru).unwrap());
         assert!(!layout.order_new().exists());
         // As a kill leaves it.
         fs::write(layout.order_new(), "half").unwrap();
-        remove_unfinished(&layout);
+        drop((layout, lock));
+        let (layout, _lock) = Layout::open(root.path()).unwrap();
         assert_eq!(read(&layout), Some(rankings()));
         assert!(!layout.order_new().exists());
     }

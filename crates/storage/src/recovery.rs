@@ -8,17 +8,20 @@
 //! Bodies are not read. All finds go through the writer, which decides what counts. While a load goes on,
 //! lookups ask the index for what the directory does not have yet; while a rebuild goes on, they miss it.
 
+use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use larder_policy::CacheKey;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::command::{Command, Recovered};
 use crate::digest::BlobDigest;
 use crate::index::{Index, Opened, Watermark};
 use crate::layout::Layout;
-use crate::record::FileKind;
+use crate::metadata;
+use crate::record::{FileKind, Front, Head};
 use crate::segment::{Found, Scan};
 use crate::shared::Shared;
 use crate::stats::IndexState;
@@ -78,6 +81,8 @@ impl Recovery {
     fn load(&mut self, index: &dyn Index, watermark: Watermark) -> Result<(), Closed> {
         self.scan_from(watermark)?;
         self.send_batch()?;
+        // From then on lookups trust the directory and the index together, so what only the segments knew must be in it.
+        self.taken_up()?;
         self.shared.state.send_replace(IndexState::Loading);
         let mut closed = false;
         let loaded = index.scan(&mut |fingerprint, entry| {
@@ -123,8 +128,14 @@ impl Recovery {
             }
         };
         let mut scan = Scan::new(id, file, from, size);
+        let mut after_damage = false;
         loop {
             match scan.next() {
+                Ok(Some(Found::Record { head, front, .. }))
+                    if after_damage && !is_ours(&shared, &head, front) =>
+                {
+                    tracing::debug!(segment = id, "a body that looks like a record is left alone");
+                }
                 Ok(Some(Found::Record { place, head, front })) if head.live => {
                     let fingerprint = shared.keys.fingerprint(front.key);
                     let (variant, file) = (head.variant, head.file());
@@ -132,6 +143,7 @@ impl Recovery {
                 }
                 Ok(Some(Found::Record { .. })) => {}
                 Ok(Some(Found::Damage { offset, bytes, fault })) => {
+                    after_damage = true;
                     tracing::debug!(segment = id, offset, bytes, %fault, "not a record");
                 }
                 Ok(None) => return Ok(()),
@@ -146,6 +158,13 @@ impl Recovery {
         }
     }
 
+    /// Waits until the writer has taken up everything that was sent.
+    fn taken_up(&self) -> Result<(), Closed> {
+        let (reply, done) = oneshot::channel();
+        send(&self.shared, &self.sender, Command::Barrier(reply))?;
+        done.blocking_recv().map_err(|_| Closed)
+    }
+
     fn send_batch(&mut self) -> Result<(), Closed> {
         if self.batch.is_empty() {
             return Ok(());
@@ -153,6 +172,15 @@ impl Recovery {
         let batch = std::mem::take(&mut self.batch);
         send(&self.shared, &self.sender, Command::Recovered(batch))
     }
+}
+
+/// Whether this store wrote the record. Behind damage a scan may come upon a body that an origin made look like a
+/// record, of another origin even; but its variant tag takes the store's secret.
+fn is_ours(shared: &Shared, head: &Head, front: Front<'_>) -> bool {
+    let key = CacheKey::from_stored(front.key).ok();
+    let response = metadata::decode(front.metadata);
+    let tags = key.zip(response).map(|(key, response)| shared.keys.tags(&key, response.nominated()));
+    tags.is_some_and(|(_, variant)| variant == head.variant)
 }
 
 fn send(shared: &Shared, sender: &mpsc::WeakSender<Command>, command: Command) -> Result<(), Closed> {
@@ -167,7 +195,7 @@ fn send(shared: &Shared, sender: &mpsc::WeakSender<Command>, command: Command) -
 /// of the names of those that have an owner, sorted.
 pub(crate) fn sweep(shared: Arc<Shared>, sender: mpsc::WeakSender<Command>, known: Arc<[u64]>) {
     spawn("larder-sweep", move || {
-        let (mut directories, mut none) = (0, 0);
+        let (mut directories, mut none) = (HashSet::new(), HashSet::new());
         let swept = [
             sweep_dir(&shared, &sender, &known, FileKind::Blob, &shared.layout.blobs(), &mut directories),
             sweep_dir(&shared, &sender, &known, FileKind::Partial, &shared.layout.partials(), &mut none),
@@ -185,15 +213,15 @@ fn sweep_dir(
     known: &[u64],
     kind: FileKind,
     dir: &Path,
-    directories: &mut u64,
+    directories: &mut HashSet<PathBuf>,
 ) -> Result<(), Closed> {
     let Ok(entries) = fs::read_dir(dir) else { return Ok(()) };
     let mut orphans = Vec::new();
     for entry in entries.flatten() {
         let path = entry.path();
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            *directories += 1;
             sweep_dir(shared, sender, known, kind, &path, directories)?;
+            directories.insert(path);
             continue;
         }
         let name = entry.file_name();
@@ -249,13 +277,7 @@ pub(crate) fn write_totals(layout: &Layout, totals: Totals) {
     let mut bytes = totals.blob_blocks.to_le_bytes().to_vec();
     bytes.extend_from_slice(&totals.next_segment.to_le_bytes());
     bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
-    let write = || {
-        // A crash in between leaves a name that is overwritten the next time.
-        let new = layout.totals().with_extension("new");
-        layout.files().create(&new)?.write_all(&[bytes], 0)?;
-        layout.files().rename(&new, &layout.totals())
-    };
-    if let Err(error) = write() {
+    if let Err(error) = layout.replace(&layout.totals(), &bytes) {
         tracing::debug!(%error, "cannot note the totals");
     }
 }

@@ -310,13 +310,7 @@ impl Scrub {
         let layout = &self.shared.layout;
         let number = position.to_le_bytes();
         let bytes = [number, crc32c::crc32c(&number).to_le_bytes()].concat();
-        let write = || {
-            // A crash in between leaves a name that is overwritten the next time.
-            let new = layout.scrub().with_extension("new");
-            layout.files().create(&new)?.write_all(&[bytes], 0)?;
-            layout.files().rename(&new, &layout.scrub())
-        };
-        if let Err(error) = write() {
+        if let Err(error) = layout.replace(&layout.scrub(), &bytes) {
             tracing::debug!(%error, "cannot note how far the scrub has come");
         }
     }

@@ -125,8 +125,13 @@ impl SegmentFiles {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).pop(&id);
     }
 
-    /// Marks a record as dead in place.
+    /// Marks a record as dead in place. An index that is older than the segments may speak of places where other
+    /// records lie by now: what is not a record of this length is left alone.
     pub(crate) fn mark_dead(&self, place: Place) -> io::Result<()> {
+        let head = self.head(place)?;
+        if head.record_bytes() != u64::from(place.length) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, RecordFault::Shape));
+        }
         self.open(place.segment)?.write_all(&[[DEAD]], u64::from(place.offset) + STATE_OFFSET)
     }
 

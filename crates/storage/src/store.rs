@@ -17,9 +17,11 @@ use crate::blob::{BLOCK, Blobs, Hint};
 use crate::command::{AppendBody, Command};
 use crate::entries::Entries;
 use crate::error::{Error, OpenError};
+use crate::files::Files;
 use crate::fill::{CoreBody, Fill, append, new_core};
 use crate::filling::Filling;
 use crate::filter::Filter;
+use crate::index::Opener;
 use crate::layout::Layout;
 use crate::lookup::Lookup;
 use crate::options::Options;
@@ -35,6 +37,13 @@ use crate::writer::{self, COMMANDS, HINTS};
 #[derive(Clone, Debug)]
 pub struct Store {
     handle: Arc<Handle>,
+}
+
+/// What a store stands on: the file system and the database of the index. Tests put others below it.
+#[derive(Default)]
+pub(crate) struct Ground {
+    pub(crate) files: Files,
+    pub(crate) index: Opener,
 }
 
 #[derive(Debug)]
@@ -61,7 +70,11 @@ impl Store {
     /// The directory is in use, of another format, of another user, full of other things or not usable. Damage
     /// to what is stored is no error.
     pub fn open(options: Options) -> Result<Self, OpenError> {
-        let (layout, lock) = Layout::open(&options.dir)?;
+        Self::open_on(options, Ground::default())
+    }
+
+    pub(crate) fn open_on(options: Options, ground: Ground) -> Result<Self, OpenError> {
+        let (layout, lock) = Layout::open_on(&options.dir, ground.files)?;
         let layout = Arc::new(layout);
         let counters = Arc::new(Counters::default());
         let (hint_sender, hints) = mpsc::channel::<Hint>(HINTS);
@@ -69,7 +82,7 @@ impl Store {
         let blobs = Arc::new(Blobs::new(layout.clone(), options.verify, counters.clone(), hint_sender));
         let shared = Arc::new(Shared::new(options, layout, counters, blobs));
         let inbox = writer::Inbox { commands, hints };
-        let thread = writer::start(shared.clone(), inbox, sender.downgrade(), lock)?;
+        let thread = writer::start(shared.clone(), inbox, sender.downgrade(), lock, ground.index)?;
         let (writer, scrubber) = (Mutex::new(Some(thread)), Mutex::new(Scrubber::start(&shared)));
         Ok(Self { handle: Arc::new(Handle { shared, sender, writer, scrubber }) })
     }

@@ -3,8 +3,9 @@
 //!
 //! One thread, "larder-index", makes all changes, in batches; each batch says up to where the segments are
 //! indexed, so that what came after it can be replayed. Reads come from any blocking thread. Nothing here
-//! trusts the database below: a panic or an error in it loses the index, never a request.
+//! trusts the database below: a panic, an error or a call that does not return loses the index, never a request.
 
+mod guard;
 mod thread;
 mod tree;
 mod value;
@@ -12,7 +13,7 @@ mod value;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
-pub(crate) use thread::{IndexThread, Opened, remove_all};
+pub(crate) use thread::{IndexThread, Opened, Opener, remove_all};
 pub(crate) use value::Entry;
 
 use crate::directory::{Fingerprint, Place};

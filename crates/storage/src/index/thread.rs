@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::guard::{Guard, OPEN_PATIENCE, PATIENCE, open_within};
 use super::tree::Tree;
 use super::{Change, Index, Watermark};
 use crate::layout::Layout;
@@ -24,12 +25,30 @@ const QUEUE: usize = 16 * 1024;
 const BATCH: usize = 256;
 const BATCH_EVERY: Duration = Duration::from_millis(50);
 const FLUSH_EVERY: Duration = Duration::from_secs(2);
-/// A database that takes nothing for so long is lost.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Message {
     change: Option<Change>,
     watermark: Option<Watermark>,
+}
+
+/// Takes the path and the bytes of memory for the database's own cache.
+type Open = dyn Fn(&Path, u64) -> io::Result<Arc<dyn Index>> + Send + Sync;
+
+/// How the database is opened, and how long each call into it is waited for.
+#[derive(Clone)]
+pub(crate) struct Opener {
+    pub(crate) open: Arc<Open>,
+    pub(crate) patience: Duration,
+    pub(crate) open_patience: Duration,
+}
+
+impl Default for Opener {
+    fn default() -> Self {
+        let open = |path: &Path, cache_bytes| {
+            Tree::open(path, cache_bytes).map(|tree| Arc::new(tree) as Arc<dyn Index>)
+        };
+        Self { open: Arc::new(open), patience: PATIENCE, open_patience: OPEN_PATIENCE }
+    }
 }
 
 /// What opening found.
@@ -41,21 +60,31 @@ pub(crate) struct Opened {
 }
 
 /// The writer's side of the index thread. Dropped, it has the thread write everything out and end.
-#[derive(Debug)]
 pub(crate) struct IndexThread {
     sender: Option<SyncSender<Message>>,
     thread: Option<JoinHandle<()>>,
+    /// `None` where there is no database.
+    opener: Option<Opener>,
 }
 
 impl IndexThread {
-    /// Starts the thread. `opened` is called on it once the database is open or has failed to.
-    pub(crate) fn start(shared: &Shared, opened: impl FnOnce(Opened) + Send + 'static) -> io::Result<Self> {
+    /// Starts the thread. `opened` is called on it once the database is open or has failed to. `end` is where the
+    /// segments of earlier lives end: an index that knows of later ones speaks of what is gone, and is set aside.
+    pub(crate) fn start(
+        shared: &Shared,
+        opener: Opener,
+        end: Watermark,
+        opened: impl FnOnce(Opened) + Send + 'static,
+    ) -> io::Result<Self> {
         let (layout, reader) = (shared.layout.clone(), shared.index.clone());
         let (cache_bytes, counters) = (shared.options.index_cache, shared.counters.clone());
+        let kept = opener.clone();
         let (sender, receiver) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new().name("larder-index".to_owned()).spawn(move || {
-            let index = open(&layout, cache_bytes);
-            let watermark = index.as_ref().and_then(|index| index.watermark().unwrap_or(None));
+            let (index, watermark) = match open(&layout, &opener, cache_bytes, end) {
+                Some((index, watermark)) => (Some(index), watermark),
+                None => (None, None),
+            };
             reader.set(index.clone().filter(|_| watermark.is_some()));
             opened(Opened { index: index.clone(), watermark });
             let Some(index) = index else { return };
@@ -67,12 +96,12 @@ impl IndexThread {
             }
             reader.set(None);
         })?;
-        Ok(Self { sender: Some(sender), thread: Some(thread) })
+        Ok(Self { sender: Some(sender), thread: Some(thread), opener: Some(kept) })
     }
 
     /// No database: the index lives in memory only.
     pub(crate) const fn none() -> Self {
-        Self { sender: None, thread: None }
+        Self { sender: None, thread: None, opener: None }
     }
 
     /// Queues a change.
@@ -87,11 +116,9 @@ impl IndexThread {
 
     /// Begins a new, empty index in place of this one, also where this one has failed or its files are gone.
     pub(crate) fn renew(&mut self, shared: &Shared) {
-        if !shared.options.index_on_disk() {
-            return;
-        }
+        let Some(opener) = self.opener.clone() else { return };
         // Its last files are written by their names, so it must have ended.
-        if !self.end_within(PATIENCE) {
+        if !self.end_within(opener.patience) {
             tracing::warn!("the index does not end and is given up; it is rebuilt at the next start");
             return;
         }
@@ -101,7 +128,9 @@ impl IndexThread {
         {
             tracing::warn!(path = %path.display(), %error, "the index cannot be removed");
         }
-        match Self::start(shared, |_| ()) {
+        // An empty one knows of nothing, so of nothing too late.
+        let end = Watermark { segment: u32::MAX, offset: u32::MAX };
+        match Self::start(shared, opener, end, |_| ()) {
             Ok(renewed) => *self = renewed,
             Err(error) => tracing::warn!(%error, "cannot start a new index; it is rebuilt at the next start"),
         }
@@ -124,7 +153,8 @@ impl IndexThread {
     fn send(&mut self, message: Message) {
         let Some(sender) = &self.sender else { return };
         let mut message = message;
-        let until = Instant::now() + PATIENCE;
+        let patience = self.opener.as_ref().map_or(PATIENCE, |opener| opener.patience);
+        let until = Instant::now() + patience;
         loop {
             match sender.try_send(message) {
                 Ok(()) => return,
@@ -221,17 +251,32 @@ fn allocated_blocks(path: &Path) -> u64 {
     blocks
 }
 
-fn open(layout: &Layout, cache_bytes: u64) -> Option<Arc<dyn Index>> {
+/// The database and up to where it knows the segments, where it does.
+fn open(
+    layout: &Layout,
+    opener: &Opener,
+    cache_bytes: u64,
+    end: Watermark,
+) -> Option<(Arc<dyn Index>, Option<Watermark>)> {
     let path = layout.index();
     for attempt in 0..2 {
-        match Tree::open(&path, cache_bytes) {
-            Ok(tree) => return Some(Arc::new(tree)),
+        let (open, place) = (opener.open.clone(), path.clone());
+        match open_within(opener.open_patience, move || open(&place, cache_bytes)) {
+            Ok(index) => {
+                let index = Guard::new(index, opener.patience);
+                let watermark = index.watermark().unwrap_or(None);
+                if watermark.is_none_or(|watermark| watermark <= end) {
+                    return Some((Arc::new(index), watermark));
+                }
+                // New segments would get numbers that it believes to know.
+                tracing::warn!(path = %path.display(), "the index is of a later time than the segments");
+            }
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "the index cannot be opened");
-                if attempt == 0 && !set_aside(layout) {
-                    break;
-                }
             }
+        }
+        if attempt == 0 && !set_aside(layout) {
+            break;
         }
     }
     None

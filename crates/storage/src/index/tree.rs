@@ -5,12 +5,11 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::value::{self, Bucket, Entry, Keyed};
-use super::{Change, Index, Watermark};
+use super::{Change, Index, Watermark, guard};
 use crate::directory::Fingerprint;
 
 const SCHEMA_KEY: &[u8] = b"larder schema";
@@ -29,7 +28,7 @@ impl Tree {
         let until = Instant::now() + LOCK_PATIENCE;
         let db = loop {
             match caught(|| config.open()) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < until => {
+                Err(error) if is_locked(&error) && Instant::now() < until => {
                     std::thread::sleep(Duration::from_millis(10));
                 }
                 other => break other?,
@@ -119,14 +118,18 @@ impl Index for Tree {
     }
 }
 
-/// Calls into sled and makes of a panic what it should have been: an error.
+/// sled tells it by the text alone.
+fn is_locked(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || error.to_string().starts_with("could not acquire lock")
+}
+
+/// Calls into sled; a panic becomes an error.
 fn caught<T>(call: impl FnOnce() -> sled::Result<T>) -> io::Result<T> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(sled::Error::Io(error))) => Err(error),
-        Ok(Err(error)) => Err(io::Error::other(error)),
-        Err(_) => Err(io::Error::other("the database panicked")),
-    }
+    guard::caught(|| match call() {
+        Ok(value) => Ok(value),
+        Err(sled::Error::Io(error)) => Err(error),
+        Err(error) => Err(io::Error::other(error)),
+    })
 }
 
 #[cfg(test)]
@@ -162,6 +165,23 @@ mod tests {
         })
         .unwrap();
         assert_eq!(seen, [(1, true), (1, true)]);
+    }
+
+    #[test]
+    fn a_database_that_is_being_let_go_is_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        let held = Tree::open(root.path(), 1 << 20).unwrap();
+        let locked = sled::Config::new().path(root.path()).open().unwrap_err();
+        assert!(is_locked(&io::Error::other(locked.to_string().trim_start_matches("IO error: ").to_owned())));
+        let path = root.path().to_owned();
+        let (opening, opens) = std::sync::mpsc::channel();
+        let second = std::thread::spawn(move || {
+            opening.send(()).unwrap();
+            Tree::open(&path, 1 << 20).map(drop)
+        });
+        opens.recv().unwrap();
+        drop(held);
+        second.join().unwrap().unwrap();
     }
 
     #[test]

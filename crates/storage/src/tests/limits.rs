@@ -273,7 +273,7 @@ async fn a_hundred_bodies_at_once_never_pass_a_limit_of_four() {
         let done = done.clone();
         move || {
             let mut most = 0;
-            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+            while !done.load(Ordering::Relaxed) {
                 most = most.max(allocated(&dir));
             }
             most
@@ -298,7 +298,7 @@ async fn a_hundred_bodies_at_once_never_pass_a_limit_of_four() {
         stored += u32::from(download.await.unwrap());
         assert!(bench.store().stats().disk_bytes <= limit);
     }
-    done.store(true, std::sync::atomic::Ordering::Relaxed);
+    done.store(true, Ordering::Relaxed);
     let most = watch.join().unwrap();
     assert!(most <= limit + MIB, "{most} allocated");
     assert!(stored > 0);

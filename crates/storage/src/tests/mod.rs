@@ -1,8 +1,12 @@
 //! The store as a whole, through its door.
 
+mod anywhere;
 mod basic;
+mod crash;
 mod damage;
 mod fills;
+mod index;
+mod kills;
 mod limits;
 mod model;
 mod order;
@@ -12,7 +16,9 @@ mod tools;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -206,6 +212,49 @@ async fn get(store: &Store, key: &CacheKey) -> Option<Result<Vec<u8>, ReadError>
     let first = variants.first()?;
     assert_eq!(first.key(), key);
     Some(read(first.body(0..u64::MAX)).await)
+}
+
+/// A small generator: the same numbers from the same seed, everywhere.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % bound
+    }
+}
+
+/// The seed of this run, printed; `LARDER_TEST_SEED` sets it.
+fn seed() -> u64 {
+    let given = std::env::var("LARDER_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 | 1;
+    let seed = given.unwrap_or_else(now);
+    println!("LARDER_TEST_SEED={seed}");
+    seed
+}
+
+/// How many panics there were in the store's own code, in any test of this process that asks for it.
+fn panics() -> u64 {
+    static PANICS: AtomicU64 = AtomicU64::new(0);
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let file = info.location().map_or("", |location| location.file());
+            if file.contains("crates/storage/src/") && !file.contains("/tests/") {
+                PANICS.fetch_add(1, Ordering::SeqCst);
+            }
+            before(info);
+        }));
+    });
+    PANICS.load(Ordering::SeqCst)
+}
+
+/// How many of something a test does: few, or many with `LARDER_TEST_LONG` set.
+fn long(few: u64, many: u64) -> u64 {
+    if std::env::var_os("LARDER_TEST_LONG").is_some() { many } else { few }
 }
 
 /// Waits for what the writer does without being waited for.

@@ -1,39 +1,19 @@
 use std::collections::HashMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::*;
-
-pub(super) struct Random(u64);
-
-impl Random {
-    /// With the seed that a variable gives, or one of its own; it is printed.
-    pub(super) fn from_env() -> (Self, u64) {
-        let seed = std::env::var("LARDER_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = seed
-            .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 | 1);
-        println!("LARDER_TEST_SEED={seed}");
-        (Self(seed), seed)
-    }
-
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % bound
-    }
-}
 
 /// The store equals a map, whatever is done to it, while nothing has to be evicted.
 #[tokio::test]
 async fn the_store_equals_a_map() {
-    let (mut random, seed) = Random::from_env();
+    let seed = seed();
+    let mut random = Random(seed);
     let mut bench = Bench::new(|options| {
         options.segment_bytes = MIB / 2;
         options.memory_limit = MIB;
     });
     let mut model: HashMap<(u64, u64), (u64, usize)> = HashMap::new();
     let variant = |n: u64| response_to(&[("Accept", &format!("type/{n}"))], &[("Vary", "Accept")]);
-    for step in 0..3000_u64 {
+    for step in 0..long(3_000, 100_000) {
         let (name, kind) = (random.below(60), random.below(2));
         match random.below(100) {
             0..=49 => {

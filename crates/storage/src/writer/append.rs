@@ -171,7 +171,10 @@ impl Writer {
         if let Some(segment) = self.segments.get_mut(&active.id) {
             segment.size = active.size;
         }
+        let mut left = group.records.len();
         for record in group.records {
+            left -= 1;
+            self.registering = left > 0;
             self.register(&record.core, record.place, record.file);
             let _ = record.reply.send(true);
         }
@@ -296,9 +299,12 @@ impl Writer {
         if let Some(parent) = blob.parent().filter(|_| !existed)
             && !files.exists(parent)
         {
-            let grandparent = parent.parent().is_some_and(|grandparent| files.exists(grandparent));
+            let grandparent = parent.parent().filter(|grandparent| !files.exists(grandparent));
             files.make_dir(parent)?;
-            self.blob_directories += if grandparent { 1 } else { 2 };
+            self.directories.made(parent);
+            if let Some(grandparent) = grandparent {
+                self.directories.made(grandparent);
+            }
         }
         // A file that is there may be damaged; this one was just hashed, so it takes its place.
         if let Some(tree) = tree {

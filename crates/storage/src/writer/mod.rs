@@ -6,6 +6,7 @@
 //! it makes room ahead of need, a little at a time, so that no command waits long.
 
 mod append;
+mod directories;
 mod order;
 mod quarantine;
 mod reclaim;
@@ -27,9 +28,10 @@ use crate::command::Command;
 use crate::error::OpenError;
 use crate::eviction::Ranked;
 use crate::files::StoreFile;
-use crate::index::{IndexThread, Watermark};
+use crate::index::{IndexThread, Opener, Watermark};
 use crate::layout::DirLock;
 use crate::recovery::{self, Totals};
+use crate::removals::Removals;
 use crate::segment;
 use crate::shared::Shared;
 
@@ -57,6 +59,7 @@ pub(crate) fn start(
     inbox: Inbox,
     sender: mpsc::WeakSender<Command>,
     lock: DirLock,
+    opener: Opener,
 ) -> Result<JoinHandle<()>, OpenError> {
     let dir = shared.options.dir.clone();
     let cannot = |what| OpenError::io(what, &dir);
@@ -72,10 +75,12 @@ pub(crate) fn start(
     let next_segment = segments.keys().next_back().map_or(1, |last| last.saturating_add(1));
     let next_segment = next_segment.max(totals.next_segment);
     let quarantine = quarantine::Quarantine::open(&shared);
+    let removals = Removals::read(&shared.layout, &shared.removed);
     let index = if shared.options.index_on_disk() {
         let (loader, sender) = (shared.clone(), sender.clone());
         let opened = move |opened| recovery::start(loader, sender, found, opened);
-        IndexThread::start(&shared, opened).map_err(cannot("start the index of"))?
+        let end = Watermark { segment: next_segment, offset: 0 };
+        IndexThread::start(&shared, opener, end, opened).map_err(cannot("start the index of"))?
     } else {
         // What a larger limit has left would count, and be out of date one day.
         crate::index::remove_all(&shared.layout).map_err(cannot("remove the index of"))?;
@@ -90,13 +95,14 @@ pub(crate) fn start(
         next_segment,
         active: None,
         owners: HashMap::new(),
+        removals,
         phase: Phase::Recovering(Recovering::default()),
         pending: Vec::new(),
         compaction: None,
         rewrites: reclaim::Rewrites::default(),
         added_in_sweep: None,
         blob_blocks: 0,
-        blob_directories: 0,
+        directories: directories::Directories::default(),
         gone: HashSet::new(),
         quarantine,
         reserving: VecDeque::new(),
@@ -105,6 +111,7 @@ pub(crate) fn start(
         claimed_blocks: totals.blob_blocks,
         noted: totals,
         sender,
+        registering: false,
         index_complete: true,
         stuck: false,
         started: Instant::now(),
@@ -165,6 +172,8 @@ struct Writer {
     active: Option<Active>,
     /// Digest prefixes of blobs with two or more owners.
     owners: HashMap<u64, u32>,
+    /// Removals that wait for records to be found.
+    removals: Removals,
     phase: Phase,
     pending: Vec<append::Pending>,
     compaction: Option<reclaim::Compaction>,
@@ -172,7 +181,7 @@ struct Writer {
     /// While orphans are looked for: digest prefixes of the blobs that were added since.
     added_in_sweep: Option<HashSet<u64>>,
     blob_blocks: u64,
-    blob_directories: u64,
+    directories: directories::Directories,
     /// Digest prefixes of blobs that are gone while records still name them.
     gone: HashSet<u64>,
     quarantine: quarantine::Quarantine,
@@ -184,6 +193,8 @@ struct Writer {
     noted: Totals,
     /// What the blobs took when last counted: the least that is assumed until they are counted.
     claimed_blocks: u64,
+    /// Records are written that the index has not been told of yet.
+    registering: bool,
     /// False while the index is made anew.
     index_complete: bool,
     /// Nothing could be reclaimed; tried again at the next tick.
@@ -269,7 +280,8 @@ impl Writer {
             Command::Orphans(kind, names) => self.remove_orphans(kind, names),
             Command::SweepDone { directories } => {
                 self.added_in_sweep = None;
-                self.blob_directories = directories;
+                self.directories.sweep_ended(directories);
+                self.account();
             }
             Command::RenewIndex => {
                 self.index_complete = false;
@@ -336,9 +348,10 @@ impl Writer {
         matches!(self.phase, Phase::Ready)
     }
 
-    /// Up to where the segments are written; `None` while older records may be missing in the index.
+    /// Up to where the segments are written; `None` while older records, or others that were written with one, may be
+    /// missing in the index.
     fn watermark(&self) -> Option<Watermark> {
-        (self.is_ready() && self.index_complete).then(|| self.end())
+        (self.is_ready() && self.index_complete && !self.registering).then(|| self.end())
     }
 
     fn end(&self) -> Watermark {
@@ -360,7 +373,7 @@ impl Writer {
     }
 
     fn blob_bytes(&self) -> u64 {
-        let blocks = self.blob_blocks + self.blob_directories;
+        let blocks = self.blob_blocks + self.directories.count();
         (if self.is_ready() { blocks } else { blocks.max(self.claimed_blocks) }) * BLOCK
     }
 

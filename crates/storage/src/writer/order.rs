@@ -44,7 +44,6 @@ pub(super) struct Order {
 impl Order {
     /// With the file of an earlier life, before anything else is known.
     pub(super) fn found(layout: &Layout, interval: Duration) -> Self {
-        order::remove_unfinished(layout);
         let due = Instant::now() + interval;
         Self { phase: Phase::Unknown, changed: false, due, bytes: order::size(layout) }
     }

@@ -240,13 +240,18 @@ impl Writer {
                 }
             };
             let Some(nominee) = self.shared.directory.find_place(print, place) else { continue };
-            match self.copy_record(place) {
+            let bytes = match self.record_to_copy(place) {
+                Ok(bytes) => bytes,
+                Err(fault) => {
+                    self.compaction = Some(compaction);
+                    self.drop_bad_record(print, place, Some(fault));
+                    return;
+                }
+            };
+            match self.copy_record(place, bytes) {
                 Ok(to) => {
                     self.shared.directory.relocate(nominee.id, to);
                     self.relocated(print, nominee.variant, place, to);
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                    self.drop_bad_record(print, place, Some(RecordFault::Body));
                 }
                 Err(error) => {
                     self.shared.write_failed("copy a record", &error);
@@ -259,15 +264,21 @@ impl Writer {
         self.compaction = Some(compaction);
     }
 
-    /// Copies a sound record. What is damaged is [`std::io::ErrorKind::InvalidData`].
-    fn copy_record(&mut self, place: Place) -> std::io::Result<Place> {
+    /// The bytes of a record, its body proved: what is damaged is not copied, and says nothing against the disk that
+    /// takes the copies.
+    fn record_to_copy(&self, place: Place) -> Result<Vec<u8>, RecordFault> {
         let mut bytes = vec![0; place.length as usize];
-        let file = self.shared.segments.open(place.segment)?;
-        let invalid = |error| std::io::Error::new(std::io::ErrorKind::InvalidData, error);
-        let read = file.read_full(&mut bytes, u64::from(place.offset)).map_err(invalid)?;
-        // A copy passes for written just now, so it is proved; what is short is no record.
-        Record::decode(bytes.get(..read).unwrap_or(&[]))
-            .map_err(|fault| std::io::Error::new(std::io::ErrorKind::InvalidData, fault))?;
+        let file = self.shared.segments.open(place.segment);
+        if let Err(error) = file.and_then(|file| file.read_exact(&mut bytes, u64::from(place.offset))) {
+            self.shared.counters.read_errors.add(1);
+            tracing::warn!(segment = place.segment, %error, "a record cannot be read to be copied");
+            return Err(RecordFault::Cut);
+        }
+        Record::decode(&bytes).map(|_| ())?;
+        Ok(bytes)
+    }
+
+    fn copy_record(&mut self, place: Place, bytes: Vec<u8>) -> std::io::Result<Place> {
         let len = bytes.len() as u64;
         let full = |size: u64| size + len > self.shared.options.segment_bytes();
         if self.active.as_ref().is_some_and(|active| full(active.size)) {

@@ -38,7 +38,8 @@ impl Writer {
             self.bury(fingerprint, place);
             return;
         }
-        if let Some(known) = shared.directory.find_variant(fingerprint, found.variant) {
+        let known = shared.directory.find_variant(fingerprint, found.variant);
+        if let Some(known) = known {
             if known.place == place {
                 return;
             }
@@ -48,7 +49,6 @@ impl Writer {
                 self.bury(fingerprint, place);
                 return;
             }
-            self.kill(known.id);
         }
         let blocks = found.file.map_or(0, |file| file.blocks());
         // Not asked for in this life.
@@ -60,6 +60,10 @@ impl Writer {
         self.eviction.insert(id, size, fingerprint.0);
         if let Some(segment) = self.segments.get_mut(&place.segment) {
             segment.live += u64::from(place.length);
+        }
+        // Only now, so that a lookup finds the one or the other.
+        if let Some(known) = known {
+            self.kill(known.id);
         }
         if let (Some(file), Phase::Recovering(recovering)) = (found.file, &mut self.phase) {
             self.blob_blocks += u64::from(blocks);
@@ -76,6 +80,7 @@ impl Writer {
         let Phase::Recovering(recovering) = std::mem::replace(&mut self.phase, Phase::Ready) else { return };
         let known = self.count_owners(recovering);
         self.shared.removed.clear();
+        self.removals.forget();
         self.shared.state.send_replace(IndexState::Ready);
         self.index.watermark(self.end());
         let active = self.active.as_ref().map(|active| active.id);
@@ -93,6 +98,7 @@ impl Writer {
         self.account();
         self.restore_order();
         self.added_in_sweep = Some(HashSet::new());
+        self.directories.sweep_begins();
         recovery::sweep(self.shared.clone(), self.sender.clone(), Arc::from(known));
     }
 

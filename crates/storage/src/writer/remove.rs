@@ -1,6 +1,6 @@
 //! Removing: the directory forgets first, then the index, then the record is marked dead, and the blob goes last.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use larder_policy::CacheKey;
@@ -19,7 +19,12 @@ impl Writer {
     pub(super) fn remove(&mut self, key: &CacheKey, fingerprint: Fingerprint) -> Removal {
         if !self.is_ready() {
             // What is found later and is older is dead, too.
-            self.shared.removed.add(fingerprint, self.next_sequence());
+            let below = self.next_sequence();
+            self.shared.removed.add(fingerprint, below);
+            if let Err(error) = self.removals.note(fingerprint, below) {
+                self.shared.counters.write_errors.add(1);
+                tracing::debug!(%error, "a removal cannot be noted: it holds if the process lives on");
+            }
         }
         let in_memory = self.shared.memory.remove(key);
         let mut removed = Removal::default();
@@ -110,7 +115,9 @@ impl Writer {
             return;
         }
         if let Err(error) = self.shared.segments.mark_dead(place) {
-            self.shared.counters.write_errors.add(1);
+            // What is not there any more, or was damaged, needs no mark.
+            let nothing_there = matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof);
+            self.shared.counters.write_errors.add(u64::from(!nothing_there));
             tracing::debug!(%error, segment = place.segment, "a record cannot be marked dead");
         }
     }
@@ -179,7 +186,7 @@ impl Writer {
             match layout.files().remove(&path) {
                 Ok(()) => {}
                 // What has become whole is a blob now.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => self.shared.write_failed("remove a partial", &error),
             }
         }
@@ -193,7 +200,7 @@ impl Writer {
         let _ = files.remove(&self.shared.layout.tree(digest));
         match files.remove(&path) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => {
                 let bytes = files.len(&path).map_or(0, |len| file_blocks(len) * BLOCK);
                 self.not_removed(bytes, "remove a blob", &error);
@@ -208,14 +215,14 @@ impl Writer {
             if self.shared.layout.files().remove_dir(parent).is_err() {
                 break;
             }
-            self.blob_directories = self.blob_directories.saturating_sub(1);
+            self.directories.removed(parent);
         }
         self.shared.counters.blob_bytes.set(self.blob_bytes());
     }
 
     /// Bytes that should be free are not, and go on counting.
     pub(super) fn not_removed(&mut self, bytes: u64, what: &str, error: &io::Error) {
-        if error.kind() != io::ErrorKind::NotFound {
+        if error.kind() != ErrorKind::NotFound {
             self.unremoved += bytes;
             self.shared.counters.other_bytes.add(bytes);
             self.shared.write_failed(what, error);
