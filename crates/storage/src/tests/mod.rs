@@ -10,6 +10,7 @@ mod kills;
 mod limits;
 mod model;
 mod order;
+mod partial_steps;
 mod partials;
 mod restart;
 mod tools;

@@ -21,7 +21,7 @@ fn tagged(range: &Range<usize>, complete: usize, tag: &str) -> StoredResponse {
 }
 
 /// A fill of these bytes: into what is there, or into a new part.
-async fn begin(store: &Store, key: &CacheKey, range: &Range<usize>, complete: usize) -> Fill {
+pub(super) async fn begin(store: &Store, key: &CacheKey, range: &Range<usize>, complete: usize) -> Fill {
     let variants = store.lookup(key).await;
     let wanted = range.start as u64..range.end as u64;
     if let Some(stored) = variants.first()
@@ -35,7 +35,7 @@ async fn begin(store: &Store, key: &CacheKey, range: &Range<usize>, complete: us
     store.begin(key.clone(), part_of(range, complete), Some(range.len() as u64), None)
 }
 
-async fn write(fill: &mut Fill, bytes: &[u8]) {
+pub(super) async fn write(fill: &mut Fill, bytes: &[u8]) {
     for piece in bytes.chunks(30_000) {
         fill.write(Bytes::copy_from_slice(piece)).await.unwrap();
     }
