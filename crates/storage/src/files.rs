@@ -122,6 +122,12 @@ impl Files {
         fs::rename(from, to)
     }
 
+    /// Gives a file a second name, which nothing may have yet.
+    pub(crate) fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _passed = self.seam.step(Step::Link(from, to))?;
+        fs::hard_link(from, to)
+    }
+
     /// Unlinks a file; whoever has it open keeps it.
     pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
         let _passed = self.seam.step(Step::Remove(path))?;

@@ -205,9 +205,20 @@ impl Layout {
         Ok((TempFile { files: self.files.clone(), path: Some(path) }, file))
     }
 
-    /// A file that was another's and is about to be renamed; removed when dropped, if it was not.
-    pub(crate) fn taken(&self, path: PathBuf) -> io::Result<TempFile> {
-        self.files.len(&path)?;
+    /// A second name for a file that has one already. On a file system that has no second names the file is taken from its
+    /// first one.
+    pub(crate) fn temp_name_of(&self, path: PathBuf) -> io::Result<TempFile> {
+        let number = self.temp_count.fetch_add(1, Ordering::Relaxed);
+        let temp = self.dir.join(format!("temp/{number:x}"));
+        let path = match self.files.link(&path, &temp) {
+            Ok(()) => temp,
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) =>
+            {
+                path
+            }
+            Err(error) => return Err(error),
+        };
         Ok(TempFile { files: self.files.clone(), path: Some(path) })
     }
 

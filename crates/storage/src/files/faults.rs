@@ -20,6 +20,7 @@ use super::power::{Entry, FileId, Journal};
 pub(crate) enum Step<'a> {
     Create(&'a Path),
     Rename(&'a Path, &'a Path),
+    Link(&'a Path, &'a Path),
     Remove(&'a Path),
     MakeDir(&'a Path),
     RemoveDir(&'a Path),
@@ -174,11 +175,13 @@ impl Seam {
     pub(super) fn step(&self, step: Step<'_>) -> io::Result<Passed<'_>> {
         let Some(faults) = &self.0 else { return Ok(Passed { _alone: None }) };
         let mut state = faults.state();
-        let needs_room = matches!(step, Step::Create(_) | Step::Rename(..) | Step::MakeDir(_));
+        let needs_room =
+            matches!(step, Step::Create(_) | Step::Rename(..) | Step::Link(..) | Step::MakeDir(_));
         state.judge(needs_room).map_err(|(error, _)| error)?;
         state.write_down(|| match step {
             Step::Create(path) => Entry::Create(path.to_owned()),
             Step::Rename(from, to) => Entry::Rename(from.to_owned(), to.to_owned()),
+            Step::Link(from, to) => Entry::Link(from.to_owned(), to.to_owned()),
             Step::Remove(path) => Entry::Remove(path.to_owned()),
             Step::MakeDir(path) => Entry::MakeDir(path.to_owned()),
             Step::RemoveDir(path) => Entry::RemoveDir(path.to_owned()),

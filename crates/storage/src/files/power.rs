@@ -25,6 +25,7 @@ pub(crate) enum Entry {
     Write { file: FileId, offset: u64, bytes: Vec<u8> },
     SetLen { file: FileId, len: u64 },
     Rename(PathBuf, PathBuf),
+    Link(PathBuf, PathBuf),
     Remove(PathBuf),
     MakeDir(PathBuf),
     RemoveDir(PathBuf),
@@ -53,6 +54,11 @@ impl Names {
             Entry::Rename(from, to) => {
                 if let Some(file) = self.files.remove(from) {
                     self.files.insert(to.clone(), file);
+                }
+            }
+            Entry::Link(from, to) => {
+                if let Some(file) = self.files.get(from) {
+                    self.files.insert(to.clone(), *file);
                 }
             }
             Entry::Remove(path) => {
@@ -212,6 +218,8 @@ mod tests {
         file.write_all(&[b"more"], 4).unwrap();
         see();
         files.create_new(&dir.join("a")).unwrap();
+        see();
+        files.link(&dir.join("b"), &dir.join("l")).unwrap();
         see();
         files.make_dir(&dir.join("c")).unwrap();
         see();

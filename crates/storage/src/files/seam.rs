@@ -12,6 +12,7 @@ use std::path::Path;
 pub(crate) enum Step<'a> {
     Create(&'a Path),
     Rename(&'a Path, &'a Path),
+    Link(&'a Path, &'a Path),
     Remove(&'a Path),
     MakeDir(&'a Path),
     RemoveDir(&'a Path),

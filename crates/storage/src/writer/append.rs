@@ -262,10 +262,9 @@ impl Writer {
                 return Ok(placed);
             }
             AppendBody::Completed { partial, tree, reservation } => {
-                let data = self.shared.layout.partial(&partial);
-                let temp = self.shared.layout.taken(data)?;
+                // The record that names the partial goes after this one has come, and takes the partial's names along.
+                let temp = self.shared.layout.temp_name_of(self.shared.layout.partial(&partial))?;
                 self.place_blob(core, temp, tree)?;
-                self.shared.partials.forget(&partial);
                 drop(reservation);
                 return Ok(Placed::File);
             }
