@@ -33,6 +33,7 @@ use crate::layout::{Layout, TempFile};
 use crate::options::{PROVE_WHOLE, Verify};
 use crate::pool::{LARGE, Pool};
 use crate::record::{BodyFile, Reader, RecordFault};
+use crate::sharded::{SHARDS, Sharded};
 use crate::stats::Counters;
 use crate::stored::Core;
 
@@ -94,9 +95,9 @@ pub(crate) struct OpenBlob {
 pub(crate) struct Blobs {
     layout: Arc<Layout>,
     pub(crate) verify: Verify,
-    open: Mutex<OpenSet>,
+    open: Sharded<OpenSet>,
     /// Digest prefixes of small blobs that were proved.
-    proved: Mutex<LruCache<u64, ()>>,
+    proved: Sharded<LruCache<u64, ()>>,
     /// Held while a tree is made anew, so that no two readers do it.
     mending: Mutex<()>,
     pub(crate) pool: Arc<Pool>,
@@ -117,18 +118,21 @@ impl Blobs {
         counters: Arc<Counters>,
         hints: mpsc::Sender<Hint>,
     ) -> Self {
-        let bound = |most| NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN);
-        let open = Mutex::new(OpenSet { blobs: LruCache::new(bound(OPEN_BLOBS)), weight: 0 });
-        // Not `new`, which takes the memory for all of them at once.
-        let mut proved = LruCache::unbounded();
-        proved.resize(bound(PROVED));
-        let (proved, mending) = (Mutex::new(proved), Mutex::default());
+        let bound = |most: usize| NonZeroUsize::new(most / SHARDS).unwrap_or(NonZeroUsize::MIN);
+        let open = Sharded::new(|| OpenSet { blobs: LruCache::new(bound(OPEN_BLOBS)), weight: 0 });
+        let proved = Sharded::new(|| {
+            // Not `new`, which takes the memory for all of them at once.
+            let mut proved = LruCache::unbounded();
+            proved.resize(bound(PROVED));
+            proved
+        });
+        let mending = Mutex::default();
         Self { layout, verify, open, proved, mending, pool: Arc::default(), counters, hints }
     }
 
     /// The blob, if it is open already.
     pub(crate) fn cached(&self, digest: &BlobDigest) -> Option<Arc<OpenBlob>> {
-        lock(&self.open).blobs.get(digest).cloned()
+        self.open.lock(digest.prefix()).blobs.get(digest).cloned()
     }
 
     /// Opens a blob with a tree, proves the tree, and keeps it open for the next reader. `None` when that would block and must
@@ -165,7 +169,7 @@ impl Blobs {
 
     fn keep_open(&self, digest: &BlobDigest, file: StoreFile, groups: Groups) -> Arc<OpenBlob> {
         let blob = Arc::new(OpenBlob { file: Arc::new(file), groups: Arc::new(groups) });
-        lock(&self.open).add(*digest, blob.clone());
+        self.open.lock(digest.prefix()).add(*digest, blob.clone());
         blob
     }
 
@@ -283,13 +287,13 @@ impl Blobs {
         if BlobDigest::of(&body) != *digest {
             return Err(damaged);
         }
-        lock(&self.proved).put(digest.prefix(), ());
+        self.proved.lock(digest.prefix()).put(digest.prefix(), ());
         Ok(Some(body.into()))
     }
 
     fn needs_proof(&self, digest: &BlobDigest) -> bool {
         match self.verify {
-            Verify::FirstRead => lock(&self.proved).get(&digest.prefix()).is_none(),
+            Verify::FirstRead => self.proved.lock(digest.prefix()).get(&digest.prefix()).is_none(),
             Verify::Always => true,
             Verify::ScrubOnly => false,
         }
@@ -297,8 +301,8 @@ impl Blobs {
 
     /// The blob was unlinked or replaced: the next reader opens it anew.
     pub(crate) fn forget(&self, digest: &BlobDigest) {
-        lock(&self.open).remove(digest);
-        lock(&self.proved).pop(&digest.prefix());
+        self.open.lock(digest.prefix()).remove(digest);
+        self.proved.lock(digest.prefix()).pop(&digest.prefix());
     }
 
     pub(crate) fn hint(&self, hint: Hint) {
@@ -342,7 +346,7 @@ impl OpenSet {
         if let Some((_, before)) = self.blobs.push(digest, blob) {
             self.weight = self.weight.saturating_sub(before.groups.weight());
         }
-        while self.weight > OPEN_WEIGHT && self.blobs.len() > 1 {
+        while self.weight > OPEN_WEIGHT / SHARDS && self.blobs.len() > 1 {
             let Some((_, oldest)) = self.blobs.pop_lru() else { break };
             self.weight = self.weight.saturating_sub(oldest.groups.weight());
         }

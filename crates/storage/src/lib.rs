@@ -53,6 +53,7 @@ mod recovery;
 mod removals;
 mod scrub;
 mod segment;
+mod sharded;
 mod shared;
 mod stats;
 mod store;

@@ -1,36 +1,39 @@
 //! Buffers for bodies on their way from a file to a client, used again when the last reader drops them.
 //!
-//! Fresh memory of this size costs a page fault per 4 KiB; a pooled buffer costs a lock. Only idle buffers
-//! are bounded here: how many are in use is bounded by the readers, which hold one each.
+//! Fresh memory of this size costs a page fault per 4 KiB; a pooled buffer costs a lock of the thread's own. Only idle
+//! buffers are bounded here: how many are in use is bounded by the readers, which hold one each.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use bytes::Bytes;
+
+use crate::sharded::Sharded;
 
 /// Bytes of the larger of the two sizes: the most that one read returns.
 pub(crate) const LARGE: usize = 256 * 1024;
 /// Bytes of the smaller size.
 pub(crate) const SMALL: usize = 64 * 1024;
-/// Idle buffers of each size.
-const IDLE: usize = 32;
+/// Idle buffers of each size and thread.
+const IDLE: usize = 8;
 
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    small: Mutex<Vec<Box<[u8]>>>,
-    large: Mutex<Vec<Box<[u8]>>>,
+    small: Sharded<Vec<Box<[u8]>>>,
+    large: Sharded<Vec<Box<[u8]>>>,
 }
 
 impl Pool {
     /// A buffer of `len` bytes, at most [`LARGE`], with arbitrary content.
     pub(crate) fn take(self: &Arc<Self>, len: usize) -> Buffer {
-        let (list, size) = self.list(len);
-        let memory = list.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let (mut list, size) = self.list(len);
+        let memory = list.pop();
+        drop(list);
         let memory = memory.unwrap_or_else(|| vec![0; size].into_boxed_slice());
         Buffer { memory, len: len.min(size), pool: self.clone() }
     }
 
-    fn list(&self, len: usize) -> (&Mutex<Vec<Box<[u8]>>>, usize) {
-        if len <= SMALL { (&self.small, SMALL) } else { (&self.large, LARGE) }
+    fn list(&self, len: usize) -> (MutexGuard<'_, Vec<Box<[u8]>>>, usize) {
+        if len <= SMALL { (self.small.lock_here(), SMALL) } else { (self.large.lock_here(), LARGE) }
     }
 }
 
@@ -62,8 +65,7 @@ impl AsRef<[u8]> for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let memory = std::mem::take(&mut self.memory);
-        let (list, _) = self.pool.list(memory.len());
-        let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut list, _) = self.pool.list(memory.len());
         if list.len() < IDLE {
             list.push(memory);
         }

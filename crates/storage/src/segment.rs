@@ -14,7 +14,7 @@
 use std::fs;
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use lru::LruCache;
 
@@ -22,6 +22,7 @@ use crate::directory::Place;
 use crate::files::StoreFile;
 use crate::layout::Layout;
 use crate::record::{ALIGN, DEAD, Front, HEAD_BYTES, Head, RecordFault, STATE_OFFSET};
+use crate::sharded::{SHARDS, Sharded};
 
 const MAGIC: [u8; 8] = *b"LARDSEG\x01";
 /// Where the first record stands.
@@ -81,18 +82,18 @@ pub(crate) fn create(layout: &Layout, id: u32) -> io::Result<StoreFile> {
 #[derive(Debug)]
 pub(crate) struct SegmentFiles {
     layout: Arc<Layout>,
-    open: Mutex<LruCache<u32, Arc<StoreFile>>>,
+    open: Sharded<LruCache<u32, Arc<StoreFile>>>,
 }
 
 impl SegmentFiles {
     pub(crate) fn new(layout: Arc<Layout>) -> Self {
-        let bound = NonZeroUsize::new(OPEN_FILES).unwrap_or(NonZeroUsize::MIN);
-        Self { layout, open: Mutex::new(LruCache::new(bound)) }
+        let bound = NonZeroUsize::new(OPEN_FILES / SHARDS).unwrap_or(NonZeroUsize::MIN);
+        Self { layout, open: Sharded::new(|| LruCache::new(bound)) }
     }
 
     /// The file, if it is open already.
     fn cached(&self, id: u32) -> Option<Arc<StoreFile>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+        self.open.lock(u64::from(id)).get(&id).cloned()
     }
 
     pub(crate) fn open(&self, id: u32) -> io::Result<Arc<StoreFile>> {
@@ -117,12 +118,12 @@ impl SegmentFiles {
     }
 
     pub(crate) fn add(&self, id: u32, file: Arc<StoreFile>) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).put(id, file);
+        self.open.lock(u64::from(id)).put(id, file);
     }
 
     /// The segment is about to be unlinked.
     pub(crate) fn forget(&self, id: u32) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).pop(&id);
+        self.open.lock(u64::from(id)).pop(&id);
     }
 
     /// Marks a record as dead in place. An index that is older than the segments may speak of places where other
