@@ -13,7 +13,7 @@ use std::sync::Arc;
 use larder_policy::CacheKey;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::blob::{decode_tree, has_tree};
+use crate::blob::has_tree;
 use crate::command::{Command, Recovered};
 use crate::digest::{BlobDigest, Digester};
 use crate::directory::{Fingerprint, Nominee, Place};
@@ -305,7 +305,7 @@ impl Check<'_> {
     fn body(&self, place: Place, head: &Head) -> Body {
         let body = match head.file().map(|file| file.kind) {
             None => prove_inline(self.shared, place, head),
-            Some(FileKind::Blob) => prove_blob(self.shared, head),
+            Some(FileKind::Blob) => prove_blob(self.shared, head, self.repair),
             Some(FileKind::Partial) => prove_partial(self.shared, head),
         };
         body.unwrap_or_else(|error| match error.kind() {
@@ -409,19 +409,23 @@ fn prove_partial(shared: &Shared, head: &Head) -> io::Result<Body> {
     }
 }
 
-fn prove_blob(shared: &Shared, head: &Head) -> io::Result<Body> {
-    let file = shared.layout.files().open(&shared.layout.blob(&head.digest))?;
-    if file.len()? != head.body_len {
+/// A tree that is not what it was costs no sound body: the next reader makes it anew, or a repair does.
+fn prove_blob(shared: &Shared, head: &Head, repair: Repair) -> io::Result<Body> {
+    let (digest, len) = (&head.digest, head.body_len);
+    let file = shared.layout.files().open(&shared.layout.blob(digest))?;
+    if file.len()? != len {
         return Ok(Body::Damaged);
     }
-    let body = prove(&file, 0, head.body_len, &head.digest)?;
-    if body == Body::Sound && has_tree(head.body_len) {
-        let tree = shared.layout.files().read(&shared.layout.tree(&head.digest))?;
-        if decode_tree(&tree, &head.digest, head.body_len).is_none() {
-            return Ok(Body::Damaged);
+    match shared.blobs.prove_file(&file, digest, len, |_| Ok(())) {
+        Ok(values) => {
+            if repair == Repair::Yes && has_tree(len) && !shared.blobs.has_sound_tree(digest, len) {
+                shared.blobs.write_new_tree(digest, len, &values);
+            }
+            Ok(Body::Sound)
         }
+        Err(ReadError::Unreadable { kind, .. }) => Err(kind.into()),
+        Err(ReadError::Damaged { .. } | ReadError::Aborted) => Ok(Body::Damaged),
     }
-    Ok(body)
 }
 
 fn prove(file: &StoreFile, mut at: u64, len: u64, digest: &BlobDigest) -> io::Result<Body> {

@@ -433,3 +433,17 @@ async fn verify_finds_what_is_wrong_and_repair_drops_it() {
     assert_eq!(get(bench.store(), &key(1000)).await.unwrap().unwrap(), body(1000, 1000));
     assert!(bench.store().lookup(&key(600_000)).await.is_empty());
 }
+
+#[tokio::test]
+async fn a_repair_makes_a_lost_tree_anew_and_keeps_the_body() {
+    let mut bench = Bench::small();
+    put(bench.store(), &key(1), &body(1, 400_000)).await.unwrap();
+    bench.close().await;
+    let tree = files(&bench.dir().join("blobs")).into_iter().find(|path| path.extension().is_some()).unwrap();
+    fs::remove_file(&tree).unwrap();
+    bench.reopen().await;
+    let report = bench.store().verify(Repair::Yes, |_| true).await.unwrap();
+    assert!(report.is_sound() && report.dropped == 0, "{report:?}");
+    eventually(|| tree.exists(), || "no new tree".to_owned()).await;
+    assert_eq!(get(bench.store(), &key(1)).await.unwrap().unwrap(), body(1, 400_000));
+}
