@@ -28,8 +28,9 @@ const ASK_FROM: u64 = 16 << 20;
 /// What is left free for others unless told otherwise: a share of the file system, but no more than so many bytes.
 const FREE_SHARE: u64 = 100;
 const FREE_MOST: u64 = 1 << 30;
-/// The limit gives way to others down to this share of what was set.
+/// The limit gives way to others down to this share of what was set, or to so many bytes where that is less.
 const FLOOR_SHARE: u64 = 10;
+const FLOOR_MOST: u64 = 1 << 30;
 /// Looks at the file system, a second apart, that must all find room before something is stored again.
 const CALM_LOOKS: u32 = 5;
 
@@ -170,7 +171,7 @@ impl Writer {
         let Some((size, free)) = self.shared.layout.space() else { return };
         let keep = options.keep_free.unwrap_or((size / FREE_SHARE).min(FREE_MOST));
         let left = (self.used() + free).saturating_sub(keep);
-        let floor = options.disk_limit / FLOOR_SHARE;
+        let floor = (options.disk_limit / FLOOR_SHARE).min(FLOOR_MOST);
         // Nothing is stored below the floor, and then not before there has been room for a while: no fight with what comes
         // and goes.
         self.space.calm = if left < floor { 0 } else { self.space.calm.saturating_add(1) };
