@@ -50,10 +50,13 @@ async fn measure(objects: u64, bytes: usize, dir: &Path) -> Outcome<()> {
 async fn fill(objects: u64, bytes: usize, options: &Options) -> Outcome<()> {
     let store = Store::open(options.clone())?;
     store.ready().await;
-    let stored = put_all(&store, 0..objects, bytes).await?;
+    let (took, stored) = put_all(&store, 0..objects, bytes).await?;
+    if stored < objects {
+        return Err(format!("only {stored} of {objects} were stored").into());
+    }
     let stats = store.stats();
     let each = |bytes: u64| bytes as f64 / objects as f64;
-    println!("{objects} objects of {bytes} bytes stored in {stored:.1?}, {:.0}/s", rate(objects, stored));
+    println!("{objects} objects of {bytes} bytes stored in {took:.1?}, {:.0}/s", rate(objects, took));
     println!(
         "disk: {:.0} bytes of segments and {:.0} of index for each",
         each(stats.segment_bytes),
@@ -66,20 +69,21 @@ async fn fill(objects: u64, bytes: usize, options: &Options) -> Outcome<()> {
     Ok(())
 }
 
-async fn put_all(store: &Store, which: std::ops::Range<u64>, bytes: usize) -> Outcome<Duration> {
-    let began = Instant::now();
+/// How long it took, and how many were stored.
+async fn put_all(store: &Store, which: std::ops::Range<u64>, bytes: usize) -> Outcome<(Duration, u64)> {
+    let (began, mut stored) = (Instant::now(), 0);
     let mut puts = JoinSet::new();
     for n in which {
         let store = store.clone();
         puts.spawn(async move { put(&store, n, bytes).await.map_err(|error| error.to_string()) });
         if puts.len() >= AT_ONCE {
-            puts.join_next().await.ok_or("no task")???;
+            stored += u64::from(puts.join_next().await.ok_or("no task")???);
         }
     }
     while let Some(put) = puts.join_next().await {
-        put??;
+        stored += u64::from(put??);
     }
-    Ok(began.elapsed())
+    Ok((began.elapsed(), stored))
 }
 
 async fn reopened(what: &str, options: &Options, objects: u64) -> Outcome<Stats> {
@@ -123,10 +127,10 @@ async fn evicting(objects: u64, bytes: usize, options: &Options) -> Outcome<()> 
     store.ready().await;
     let before = store.stats();
     let more = objects / 5;
-    let took = put_all(&store, objects..objects + more, bytes).await?;
+    let (took, stored) = put_all(&store, objects..objects + more, bytes).await?;
     let stats = store.stats();
     println!(
-        "full: {more} more stored in {took:.1?}, {:.0}/s; {} evicted, {} segments compacted; disk {} of {} MiB",
+        "full: {stored} of {more} more stored in {took:.1?}, {:.0}/s; {} evicted, {} segments compacted; disk {} of {} MiB",
         rate(more, took),
         stats.evicted - before.evicted,
         stats.compacted - before.compacted,

@@ -15,8 +15,8 @@ pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 /// Chunks as an origin's connection would bring them.
 const CHUNK: usize = 64 * 1024;
 
-/// Stores object `n` with a body of so many bytes.
-pub(crate) async fn put(store: &Store, n: u64, bytes: usize) -> Outcome<()> {
+/// Stores object `n` with a body of so many bytes. False when it was passed on and not stored, as when room for it is not made yet.
+pub(crate) async fn put(store: &Store, n: u64, bytes: usize) -> Outcome<bool> {
     let mut fill = store.begin(key(n)?, response(bytes)?, Some(bytes as u64), None);
     let mut body = vec![0; bytes];
     for (byte, seed) in body.iter_mut().zip(n.to_le_bytes().into_iter().cycle()) {
@@ -26,8 +26,7 @@ pub(crate) async fn put(store: &Store, n: u64, bytes: usize) -> Outcome<()> {
     while !body.is_empty() {
         fill.write(body.split_to(body.len().min(CHUNK))).await?;
     }
-    fill.finish().await.ok_or("not stored")?;
-    Ok(())
+    Ok(fill.finish().await.is_some())
 }
 
 /// The key of object `n`.
