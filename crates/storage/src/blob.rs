@@ -72,6 +72,8 @@ pub(crate) struct Owner {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) variant: VariantTag,
     pub(crate) file: BodyFile,
+    /// Of the record. One that came later may name the same body, fetched anew.
+    pub(crate) sequence: u64,
 }
 
 /// Whether a read may wait for the disk.
@@ -319,7 +321,8 @@ impl Blobs {
             return;
         }
         let (fingerprint, variant) = (core.fingerprint, core.variant);
-        let owner = Owner { key: core.key.clone(), fingerprint, variant, file: core.file() };
+        let (key, file, sequence) = (core.key.clone(), core.file(), core.sequence());
+        let owner = Owner { key, fingerprint, variant, file, sequence };
         self.hint(Hint::BadBlob(owner));
     }
 }

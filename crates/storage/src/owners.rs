@@ -12,24 +12,26 @@ use crate::command::Command;
 use crate::digest::BlobDigest;
 use crate::directory::Nominee;
 use crate::purge::Doomed;
-use crate::record::BodyFile;
+use crate::record::{BodyFile, Head};
 use crate::shared::Shared;
 
 /// URLs that one line of the log names.
 const URLS: usize = 8;
 
-/// Finds the other records that name the blob of `owner`, has them removed and tells of all. `kept` is where the blob is now.
+/// Finds the other records that name the blob of `owner`, of those before sequence number `below`, has them removed and tells
+/// of all. `kept` is where the blob is now.
 pub(crate) fn find(
     shared: &Arc<Shared>,
     sender: mpsc::WeakSender<Command>,
     owner: Owner,
+    below: u64,
     kept: Option<PathBuf>,
 ) {
     let (shared, spawned) = (shared.clone(), owner.clone());
     let run = move || {
         let Owner { key, file: BodyFile { name: digest, len, .. }, .. } = spawned;
         let mut urls = vec![key.as_str().to_owned()];
-        let others = others(&shared, &digest, len, &mut urls);
+        let others = others(&shared, &digest, len, below, &mut urls);
         tell(&digest, &urls, others.len() + 1, kept.as_deref());
         if let Some(sender) = sender.upgrade() {
             let (reply, _nobody) = oneshot::channel();
@@ -42,7 +44,7 @@ pub(crate) fn find(
     }
 }
 
-fn others(shared: &Shared, digest: &BlobDigest, len: u64, urls: &mut Vec<String>) -> Vec<Doomed> {
+fn others(shared: &Shared, digest: &BlobDigest, len: u64, below: u64, urls: &mut Vec<String>) -> Vec<Doomed> {
     let mut found = Vec::new();
     shared.directory.each_with_blob(blob_blocks(len), |nominees| {
         for nominee in nominees {
@@ -50,9 +52,9 @@ fn others(shared: &Shared, digest: &BlobDigest, len: u64, urls: &mut Vec<String>
                 continue;
             }
             let head = shared.segments.head(nominee.place).ok();
-            let Some(head) = head.filter(|head| head.blob && !head.partial && head.digest == *digest) else {
-                continue;
-            };
+            let names =
+                |head: &Head| head.blob && !head.partial && head.digest == *digest && head.sequence < below;
+            let Some(head) = head.filter(names) else { continue };
             let Nominee { id, fingerprint, place, .. } = *nominee;
             found.push(Doomed { id, fingerprint, place, sequence: head.sequence });
             if let Ok(key) = shared.segments.key(nominee.place)

@@ -42,7 +42,7 @@ pub(crate) fn start(
     opened: Opened,
 ) {
     let run = move || {
-        let recovery = Recovery { shared, sender, segments, batch: Vec::new() };
+        let recovery = Recovery { shared, sender, segments, batch: Vec::new(), taken: None };
         recovery.run(opened);
     };
     spawn("larder-recover", run);
@@ -59,6 +59,8 @@ struct Recovery {
     sender: mpsc::WeakSender<Command>,
     segments: Vec<(u32, u64)>,
     batch: Vec<Recovered>,
+    /// Told when the batch before is taken up.
+    taken: Option<oneshot::Receiver<()>>,
 }
 
 /// The store was closed meanwhile.
@@ -160,9 +162,14 @@ impl Recovery {
 
     /// Waits until the writer has taken up everything that was sent.
     fn taken_up(&self) -> Result<(), Closed> {
+        self.barrier()?.blocking_recv().map_err(|_| Closed)
+    }
+
+    /// Told when the writer has come so far.
+    fn barrier(&self) -> Result<oneshot::Receiver<()>, Closed> {
         let (reply, done) = oneshot::channel();
         send(&self.shared, &self.sender, Command::Barrier(reply))?;
-        done.blocking_recv().map_err(|_| Closed)
+        Ok(done)
     }
 
     fn send_batch(&mut self) -> Result<(), Closed> {
@@ -170,7 +177,13 @@ impl Recovery {
             return Ok(());
         }
         let batch = std::mem::take(&mut self.batch);
-        send(&self.shared, &self.sender, Command::Recovered(batch))
+        // Few at a time: what is stored meanwhile stands in the same queue.
+        if let Some(taken) = self.taken.take() {
+            taken.blocking_recv().map_err(|_| Closed)?;
+        }
+        send(&self.shared, &self.sender, Command::Recovered(batch))?;
+        self.taken = Some(self.barrier()?);
+        Ok(())
     }
 }
 

@@ -199,7 +199,8 @@ impl Scrub {
     ) -> Result<(), Closed> {
         if let Some(body) = head.file() {
             let Some(key) = key else { return Ok(()) };
-            let owner = Owner { key, fingerprint, variant: head.variant, file: body };
+            let (variant, sequence) = (head.variant, head.sequence);
+            let owner = Owner { key, fingerprint, variant, file: body, sequence };
             return match body.kind {
                 FileKind::Blob => self.blob(owner),
                 FileKind::Partial => self.partial(owner),

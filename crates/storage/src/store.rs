@@ -128,7 +128,8 @@ impl Store {
         expect: Option<ExpectedDigest>,
     ) -> Fill {
         let shared = &self.handle.shared;
-        let relay = !shared.is_storing() || length.unwrap_or(0) > shared.options.largest_object();
+        let most = shared.options.largest_object().min(shared.options.temp_limit());
+        let relay = !shared.is_storing() || length.unwrap_or(0) > most;
         let filling = Filling::new(key, response, length, relay, shared.blobs.clone());
         Fill::new(shared.clone(), self.handle.sender.clone(), filling, expect)
     }

@@ -424,7 +424,11 @@ fn prove_blob(shared: &Shared, head: &Head, repair: Repair) -> io::Result<Body> 
             Ok(Body::Sound)
         }
         Err(ReadError::Unreadable { kind, .. }) => Err(kind.into()),
-        Err(ReadError::Damaged { .. } | ReadError::Aborted) => Ok(Body::Damaged),
+        Err(ReadError::Damaged { .. } | ReadError::Aborted) => {
+            // Proved when it was first read, it has gone wrong since: the next reader proves it again.
+            shared.blobs.forget(digest);
+            Ok(Body::Damaged)
+        }
     }
 }
 

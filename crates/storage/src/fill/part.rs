@@ -111,6 +111,11 @@ impl Fill {
             let Whole { digest, inline, tree, expected } = self.whole(&partial, len).await?;
             if !expected {
                 self.digest_mismatch();
+                // It is not what its URL says, and so is no part of it.
+                if let Some(base) = self.filling.base() {
+                    let error = ReadError::Damaged { digest: base.digest, offset: 0 };
+                    self.shared.blobs.report(base, &error);
+                }
                 return None;
             }
             let body = match (inline.clone(), fresh) {

@@ -25,6 +25,8 @@ const QUEUE: usize = 16 * 1024;
 const BATCH: usize = 256;
 const BATCH_EVERY: Duration = Duration::from_millis(50);
 const FLUSH_EVERY: Duration = Duration::from_secs(2);
+/// What is queued is written out within this time, or is found again at the next start.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
 
 struct Message {
     change: Option<Change>,
@@ -174,9 +176,10 @@ impl IndexThread {
 
     /// Has everything written out and waits for it.
     pub(crate) fn close(&mut self) {
-        self.sender = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        if !self.end_within(CLOSE_PATIENCE) {
+            tracing::warn!(
+                "the index does not end and is given up; what it was not told is found in the segments"
+            );
         }
     }
 }

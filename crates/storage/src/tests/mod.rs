@@ -13,6 +13,7 @@ mod order;
 mod partial_steps;
 mod partials;
 mod restart;
+mod together;
 mod tools;
 
 use std::fs;

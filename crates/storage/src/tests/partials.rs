@@ -41,7 +41,12 @@ pub(super) async fn write(fill: &mut Fill, bytes: &[u8]) {
     }
 }
 
-async fn fill(store: &Store, key: &CacheKey, body: &[u8], range: Range<usize>) -> Option<Arc<Stored>> {
+pub(super) async fn fill(
+    store: &Store,
+    key: &CacheKey,
+    body: &[u8],
+    range: Range<usize>,
+) -> Option<Arc<Stored>> {
     let mut fill = begin(store, key, &range, body.len()).await;
     write(&mut fill, &body[range]).await;
     fill.finish().await

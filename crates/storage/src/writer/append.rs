@@ -70,6 +70,10 @@ impl Writer {
                 | AppendBody::Completed { .. } => 0,
             };
             let len = (append.front.len() as u64 + inline as u64).next_multiple_of(ALIGN);
+            if matches!(append.body, AppendBody::Partial { fresh: None, .. } | AppendBody::Completed { .. }) {
+                // A record that waits may be about to take the partial along: it is seen only when that is done.
+                self.write_group(std::mem::take(&mut group));
+            }
             if !self.fits(group.bytes + len + BLOCK) || !self.counts(group.records.len() + 1) {
                 // Making room may append to the same segment.
                 self.write_group(std::mem::take(&mut group));

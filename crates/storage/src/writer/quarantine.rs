@@ -66,7 +66,8 @@ impl Writer {
         let Some(nominee) = self.shared.directory.find_variant(owner.fingerprint, owner.variant) else {
             return;
         };
-        let names = |head: Head| head.file() == Some(owner.file);
+        // What came later names a body that was fetched anew.
+        let names = |head: Head| head.file() == Some(owner.file) && head.sequence <= owner.sequence;
         if !self.shared.segments.head(nominee.place).is_ok_and(names) {
             return;
         }
@@ -81,9 +82,10 @@ impl Writer {
                 Phase::Ready => self.owners.contains_key(&prefix),
                 Phase::Recovering(_) => true,
             };
+            let below = self.next_sequence();
             let kept = self.set_aside(&owner.file.name, owner.file.len);
             if others {
-                owners::find(&self.shared, self.sender.clone(), owner.clone(), kept);
+                owners::find(&self.shared, self.sender.clone(), owner.clone(), below, kept);
             } else {
                 owners::tell(&owner.file.name, &[owner.key.as_str().to_owned()], 1, kept.as_deref());
             }

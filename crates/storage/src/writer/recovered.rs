@@ -81,7 +81,6 @@ impl Writer {
         let known = self.count_owners(recovering);
         self.shared.removed.clear();
         self.removals.forget();
-        self.shared.state.send_replace(IndexState::Ready);
         self.index.watermark(self.end());
         let active = self.active.as_ref().map(|active| active.id);
         let empty: Vec<u32> = self
@@ -96,6 +95,8 @@ impl Writer {
             }
         }
         self.account();
+        // Whoever waits for it sees right figures.
+        self.shared.state.send_replace(IndexState::Ready);
         self.restore_order();
         self.added_in_sweep = Some(HashSet::new());
         self.directories.sweep_begins();

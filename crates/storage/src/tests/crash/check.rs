@@ -89,7 +89,7 @@ impl World {
     async fn accounts_agree(&self, why: &str) {
         let began = std::time::Instant::now();
         while let Err(fault) = accounts(self.store(), &self.dir) {
-            assert!(began.elapsed() < std::time::Duration::from_secs(10), "{why}: {fault}");
+            assert!(began.elapsed() < std::time::Duration::from_secs(60), "{why}: {fault}");
             // Leaves the processor to those who are waited for.
             tokio::time::sleep(std::time::Duration::from_micros(300)).await;
         }
