@@ -4,6 +4,8 @@
 //! A short run damages some places of each file, `LARDER_TEST_LONG=1` every byte of the small files and thousands of
 //! the large ones. What is done to sled's files is in `index`.
 
+use larder_policy::{Held, Runs};
+
 use super::*;
 use crate::OpenError;
 
@@ -35,6 +37,9 @@ async fn damage_anywhere_yields_at_worst_a_miss() {
     }
     put(&store, &key("removed"), &body(9, 900)).await.unwrap();
     store.remove(&key("removed")).await;
+    for run in RUNS {
+        fill_part(&store, run).await;
+    }
     store.close().await;
     fs::write(whole.path().join("temp/left"), "of a killed process").unwrap();
 
@@ -54,6 +59,47 @@ async fn damage_anywhere_yields_at_worst_a_miss() {
     }
     println!("{rounds} damages");
     assert_eq!(panics(), before, "panics in the store");
+}
+
+/// Of a part of a body of this length, these ranges are here.
+const PART_LEN: usize = 400_000;
+const RUNS: [(usize, usize); 2] = [(10, 70_000), (200_000, 300_000)];
+
+async fn fill_part(store: &Store, (from, to): (usize, usize)) {
+    let whole = response_to(&[], &[("ETag", "\"part\"")]);
+    let wanted = from as u64..to as u64;
+    let complete = Some(PART_LEN as u64);
+    let variants = store.lookup(&key("part")).await;
+    let mut fill = match variants.first().map(|stored| (stored, stored.held())) {
+        Some((stored, Held::Runs(runs))) => {
+            let mut union = Arc::unwrap_or_clone(runs);
+            union.insert(wanted.clone());
+            let response = whole.holding(&union, complete).unwrap();
+            store.begin_into(stored, response, wanted, complete, None).unwrap()
+        }
+        _ => {
+            let response = whole.holding(&Runs::of(wanted.clone()), complete).unwrap();
+            store.begin(key("part"), response, Some(wanted.end - wanted.start), None)
+        }
+    };
+    fill.write(body(50, PART_LEN).slice(from..to)).await.unwrap();
+    fill.finish().await.unwrap();
+}
+
+/// Whatever is here of the part is right, up to an error.
+async fn look_at_part(store: &Store, why: &str) {
+    let right = body(50, PART_LEN);
+    for stored in store.lookup(&key("part")).await.iter() {
+        let Held::Runs(runs) = stored.held() else { panic!("{why}: the part is whole") };
+        for run in runs.iter() {
+            let mut reader = stored.body(run.clone());
+            let mut at = run.start as usize;
+            while let Ok(Some(bytes)) = reader.next().await {
+                assert!(bytes == right[at..at + bytes.len()], "{why}: wrong bytes of the part at {at}");
+                at += bytes.len();
+            }
+        }
+    }
 }
 
 fn damages(len: usize, random: &mut Random) -> Vec<Damage> {
@@ -136,6 +182,7 @@ async fn look_at(options: &Options, may_be_refused: bool, why: &str) {
             "{why}: {name} is not stored again"
         );
     }
+    look_at_part(&store, why).await;
     assert!(store.lookup(&key("removed")).await.is_empty() || why.contains("seg"), "{why}");
     store.close().await;
 }

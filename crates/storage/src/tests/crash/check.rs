@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::super::{body, eventually, key, panics, read};
-use super::script::KEYS;
+use super::script::{KEYS, PARTS};
 use super::world::World;
-use crate::blob::{BLOCK, blob_blocks, file_blocks, has_tree};
+use crate::blob::{BLOCK, file_blocks, has_tree};
 use crate::files::seam::Faults;
 use crate::purge::barrier;
+use crate::record::FileKind;
 use crate::segment::{self, Found, Scan};
 use crate::{BlobDigest, Repair, Store};
 
@@ -51,6 +52,7 @@ impl World {
         for name in 0..KEYS {
             self.look(name, after, why, &mut found).await;
         }
+        let parts = self.look_at_parts(after, why).await;
         for (slot, allowed) in &self.allowed {
             let found = found.get(slot).copied();
             let fine = after == After::Loss || allowed.contains(&found);
@@ -62,18 +64,19 @@ impl World {
         let store = self.store();
         // A record that was found to have no body while it was being copied elsewhere goes at the next look.
         for _ in 0..if after == After::Loss { 3 } else { 0 } {
-            for name in 0..KEYS {
+            for name in (0..KEYS).chain(PARTS.map(|(name, _)| name)) {
                 let _ = store.lookup(&key(name)).await;
             }
             barrier(store.sender()).await.unwrap();
         }
-        let objects = || format!("{why}: {} objects, {found:?}", store.stats().objects);
-        eventually(|| store.stats().objects == found.len() as u64, objects).await;
+        let count = found.len() as u64 + parts;
+        let objects = || format!("{why}: {} objects, {found:?} and {parts} parts", store.stats().objects);
+        eventually(|| store.stats().objects == count, objects).await;
         self.accounts_agree(why).await;
         barrier(store.sender()).await.unwrap();
         let report = store.verify(Repair::No, |_| true).await.unwrap();
         assert_eq!((report.damaged_bodies, report.missing_bodies), (0, 0), "{why}: {report:?}");
-        assert_eq!(report.records, found.len() as u64, "{why}");
+        assert_eq!(report.records, count, "{why}");
         let stats = store.stats();
         assert!(stats.disk_bytes <= stats.disk_limit, "{why}: {stats:?}");
         if after == After::Stop {
@@ -151,27 +154,33 @@ fn accounts(store: &Store, dir: &Path) -> Result<(), String> {
                 continue;
             }
             live += head.record_bytes();
-            if head.blob {
-                named.insert(head.digest, head.body_len);
+            if let Some(file) = head.file() {
+                named.insert(file.name, file);
             }
         }
     }
     let mut expected = BTreeSet::new();
     let mut blob_bytes = 0;
-    for (digest, len) in &named {
-        blob_bytes += u64::from(blob_blocks(*len)) * BLOCK;
-        expected.insert(layout.blob(digest));
-        if has_tree(*len) {
-            expected.insert(layout.tree(digest));
+    for (name, file) in &named {
+        blob_bytes += u64::from(file.blocks()) * BLOCK;
+        match file.kind {
+            FileKind::Blob => {
+                expected.insert(layout.blob(name));
+                if has_tree(file.len) {
+                    expected.insert(layout.tree(name));
+                }
+            }
+            FileKind::Partial => expected.extend([layout.partial(name), layout.partial_map(name)]),
         }
     }
-    let there: BTreeSet<PathBuf> = files(&layout.blobs()).into_iter().collect();
+    let mut there: BTreeSet<PathBuf> = files(&layout.blobs()).into_iter().collect();
+    there.extend(files(&layout.partials()));
     ensure(there == expected, || format!("blobs {there:?}, named {expected:?}"))?;
-    for path in &there {
+    for path in there.iter().filter(|path| path.starts_with(layout.blobs())) {
         let name = path.file_name().unwrap().to_str().unwrap();
         let digest = BlobDigest::from_hex(name.trim_end_matches(".tree")).unwrap();
         let len = fs::metadata(path).map_err(|error| error.to_string())?.len();
-        ensure(name.ends_with(".tree") || len == named[&digest], || format!("{name} has {len} bytes"))?;
+        ensure(name.ends_with(".tree") || len == named[&digest].len, || format!("{name} has {len} bytes"))?;
     }
     let directories = directories(&layout.blobs());
     same("segment_bytes", stats.segment_bytes, segment_bytes)?;
@@ -196,9 +205,9 @@ const NAMES: [&str; 11] = [
     "temp",
     "totals",
     "order",
-    "scrub",
-    "quarantine",
     "index",
+    "quarantine",
+    "scrub",
 ];
 
 fn ensure(fine: bool, else_say: impl FnOnce() -> String) -> Result<(), String> {

@@ -43,6 +43,11 @@ pub(super) enum Op {
         key: u64,
         body: Body,
     },
+    /// Some bytes of a representation that is larger, under a key of its own.
+    Part {
+        key: u64,
+        range: (usize, usize),
+    },
     /// Read from disk what is there, so that it comes into memory and files are held open.
     Look {
         key: u64,
@@ -51,8 +56,11 @@ pub(super) enum Op {
     Settle,
     /// Close the store and open it again.
     Reopen,
-    // A range of a body that is filled in belongs here, with its part of `World::act`.
 }
+
+/// Keys from here on are for parts, and the length of the representation under each: one that fits into a segment, one
+/// that is a blob without a tree, one with.
+pub(super) const PARTS: [(u64, usize); 3] = [(100, 30_000), (101, 200_000), (102, 400_000)];
 
 pub(super) const KEYS: u64 = 6;
 pub(super) const VARIANTS: u64 = 2;
@@ -74,8 +82,16 @@ impl Op {
             68..=77 => Self::Remove { key },
             78 => Self::RemoveWhere(Which::All),
             79..=80 => Self::RemoveWhere(Which::Tag(random.below(2))),
-            81..=85 => Self::Abandon { key, body: Body::random(random) },
-            86..=91 => Self::Look { key },
+            81..=84 => Self::Abandon { key, body: Body::random(random) },
+            85..=88 => {
+                let (key, len) = PARTS[random.below(3) as usize];
+                let from = random.below(len as u64) as usize;
+                let to = from + 1 + random.below((len - from) as u64) as usize;
+                // Whole ones must come about, too.
+                Self::Part { key, range: if random.below(2) == 0 { (0, to) } else { (from, len) } }
+            }
+            89 => Self::Remove { key: PARTS[random.below(3) as usize].0 },
+            90..=91 => Self::Look { key },
             92..=95 => Self::Settle,
             _ => Self::Reopen,
         }
@@ -99,6 +115,10 @@ const fn of(seed: u64, len: usize) -> Body {
 
 const fn store(key: u64, variant: u64, body: Body) -> Op {
     Op::Store { key, variant, body }
+}
+
+const fn part(key: u64, from: usize, to: usize) -> Op {
+    Op::Part { key, range: (from, to) }
 }
 
 /// Short scripts, each with one thing in view, to be stopped after every one of their steps.
@@ -156,6 +176,20 @@ pub(super) fn fixed() -> Vec<(&'static str, Vec<Op>)> {
                 Op::StoreTwo { keys: [0, 1], bodies: [tree, blob] },
                 Op::StoreTwo { keys: [1, 0], bodies: [tree, tree] },
                 Op::Remove { key: 0 },
+            ],
+        ),
+        (
+            "parts",
+            vec![
+                part(102, 300_000, 400_000),
+                part(102, 10, 70_000),
+                part(101, 0, 70_000),
+                Op::Reopen,
+                part(102, 50_000, 320_000),
+                part(102, 0, 400_000),
+                part(101, 60_000, 200_000),
+                part(100, 0, 10_000),
+                Op::Remove { key: 100 },
             ],
         ),
         (

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::{MIB, body, key, put_response, read, response_to};
-use super::script::{Body, KEYS, Op, VARIANTS, Which};
+use super::parts::{self, Parts};
+use super::script::{Body, KEYS, Op, PARTS, VARIANTS, Which};
 use crate::files::Files;
 use crate::files::seam::Faults;
 use crate::purge::barrier;
@@ -30,6 +31,7 @@ pub(super) struct World {
     sent: Vec<(Slot, Body)>,
     /// What a lookup may find: `None` is nothing. Not listed is nothing, too.
     pub(super) allowed: Allowed,
+    pub(super) parts: Parts,
     /// Something was copied or evicted since the start, so that files changed.
     pub(super) has_moved: bool,
     /// What was allowed when so many steps were written down.
@@ -64,6 +66,7 @@ impl World {
             store: None,
             sent: Vec::new(),
             allowed: HashMap::new(),
+            parts: Parts::new(),
             has_moved: false,
             history: Vec::new(),
         }
@@ -126,6 +129,7 @@ impl World {
             store: None,
             sent: self.sent.clone(),
             allowed: HashMap::new(),
+            parts: parts::unknown(),
             has_moved: false,
             history: Vec::new(),
         }
@@ -165,6 +169,10 @@ impl World {
         if store.stats().evicted == 0 {
             return;
         }
+        for (name, _) in PARTS {
+            self.part_may_be_gone(name);
+        }
+        let Some(store) = &self.store else { return };
         for ((name, variant), allowed) in &mut self.allowed {
             let response = response_to(&[("Accept", &accept(*variant))], &[("Vary", "Accept")]);
             let shared = store.shared();
@@ -215,8 +223,12 @@ impl World {
                 let sure = !self.faults.is_stopped() && self.store().stats().evicted == 0;
                 self.outcome(slot, Some(version), sure && self.store().stats().write_errors == 0);
             }
+            Op::Part { key, range } => self.fill_part(key, range).await,
             Op::Remove { key: name } => {
                 self.store().remove(&key(name)).await;
+                if PARTS.iter().any(|(part, _)| *part == name) {
+                    return self.part_removed(name, true);
+                }
                 for variant in 0..VARIANTS {
                     self.outcome((name, variant), None, true);
                 }
@@ -234,6 +246,11 @@ impl World {
                     };
                     if hit {
                         self.outcome(slot, None, removed.is_ok());
+                    }
+                }
+                for (name, _) in PARTS {
+                    if which == Which::All || which == Which::Tag(name % 2) {
+                        self.part_removed(name, removed.is_ok());
                     }
                 }
             }
@@ -308,6 +325,6 @@ fn accept(variant: u64) -> String {
     format!("type/{variant}")
 }
 
-fn tag(parity: u64) -> String {
+pub(super) fn tag(parity: u64) -> String {
     format!("parity-{parity}")
 }
