@@ -115,7 +115,7 @@ Examples:
   larder verify --repair                        also remove it, and rebuild what can be rebuilt
   larder verify --json                          for programs, one object per finding, then the sum
 
-The larder may run or not. Nothing that is damaged is ever served, checked or not.
+The larder may run or not. What is found damaged is not served, repaired or not.
 Exit codes: 0 all is well, or repaired; 1 something is wrong";
 
 const COMPLETIONS_EXAMPLES: &str = "\

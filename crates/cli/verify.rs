@@ -165,7 +165,7 @@ fn told(verified: &Verified, repaired: bool) -> String {
     } else if is_well(verified, false) {
         text.push_str("all is well\n");
     } else {
-        text.push_str("nothing wrong is ever served; `larder verify --repair` puts the store right\n");
+        text.push_str("none of this is served; `larder verify --repair` puts the store right\n");
     }
     text
 }
@@ -196,7 +196,7 @@ mod tests {
             "1 stored response checked, 0 B of bodies read\n  2 bodies are not what they were\n  1 body is gone\n  \
              1 record is damaged or gone\n  1 stretch of a segment is damaged\n  \
              1 segment ends in a record that was cut off, as by a crash\n  3 responses were missing in the index\n\
-             nothing wrong is ever served; `larder verify --repair` puts the store right\n"
+             none of this is served; `larder verify --repair` puts the store right\n"
         );
         assert!(!is_well(&damaged, false) && !is_well(&damaged, true));
     }
