@@ -12,6 +12,8 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::iter::once;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -19,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use larder_policy::CacheKey;
 
-use crate::blob::{Hint, Owner, Reading, has_tree};
+use crate::blob::{BLOCK, Hint, Owner, Reading, has_tree};
 use crate::directory::{Fingerprint, Place};
 use crate::error::ReadError;
 use crate::files::StoreFile;
@@ -160,7 +162,7 @@ impl Scrub {
         let Ok(file) = shared.layout.files().open(&shared.layout.segment(id)).map(Arc::new) else {
             return Ok(());
         };
-        let cold = Cold::look(&file, size);
+        let cold = Cold::look(&file, once(0..size));
         let mut scan = Scan::new(id, file.clone(), 0, size);
         let mut at = FIRST_RECORD;
         loop {
@@ -238,32 +240,46 @@ impl Scrub {
     fn blob(&mut self, owner: Owner) -> Result<(), Closed> {
         let shared = self.shared.clone();
         let (blobs, digest, len) = (&shared.blobs, owner.file.name, owner.file.len);
-        let mut closed = false;
-        let proved = blobs.open_file(&digest, len, Reading::Blocking).and_then(|file| {
-            let Some(file) = file else { return Ok(()) };
-            let cold = Cold::look(&file, len);
-            let values = blobs.prove_file(&file, &digest, len, |bytes| {
-                closed = closed || self.read(bytes).is_err();
-                if closed { Err(ReadError::Aborted) } else { Ok(()) }
-            })?;
+        self.prove(owner, |step| {
+            let Some(file) = blobs.open_file(&digest, len, Reading::Blocking)? else { return Ok(()) };
+            let cold = Cold::look(&file, once(0..len));
+            let values = blobs.prove_file(&file, &digest, len, step)?;
             cold.let_go(&file);
             if has_tree(len) && !blobs.has_sound_tree(&digest, len) {
                 blobs.write_new_tree(&digest, len, &values);
             }
             Ok(())
+        })
+    }
+
+    fn partial(&mut self, owner: Owner) -> Result<(), Closed> {
+        let shared = self.shared.clone();
+        let name = owner.file.name;
+        self.prove(owner, |step| {
+            let partial = shared.partials.open(&name)?;
+            let cold = Cold::look(partial.file(), partial.runs().iter());
+            partial.prove_all(step)?;
+            cold.let_go(partial.file());
+            Ok(())
+        })
+    }
+
+    /// Has a body proved, at its pace, and judges it. `prove` says with each step how many bytes it has read, and ends with an
+    /// error of that.
+    fn prove(
+        &mut self,
+        owner: Owner,
+        prove: impl FnOnce(&mut dyn FnMut(u64) -> Result<(), ReadError>) -> Result<(), ReadError>,
+    ) -> Result<(), Closed> {
+        let mut closed = false;
+        let proved = prove(&mut |bytes| {
+            closed = closed || self.read(bytes).is_err();
+            if closed { Err(ReadError::Aborted) } else { Ok(()) }
         });
         if closed {
             return Err(Closed);
         }
         self.judge(owner, proved);
-        Ok(())
-    }
-
-    fn partial(&mut self, owner: Owner) -> Result<(), Closed> {
-        let shared = self.shared.clone();
-        let proved = shared.partials.open(&owner.file.name).and_then(|partial| partial.prove_all());
-        self.read(*proved.as_ref().unwrap_or(&0))?;
-        self.judge(owner, proved.map(drop));
         Ok(())
     }
 
@@ -321,8 +337,12 @@ impl Scrub {
 struct Cold(Vec<u64>);
 
 impl Cold {
-    fn look(file: &StoreFile, len: u64) -> Self {
-        let windows = (0..len.div_ceil(WINDOW)).map(|window| window * WINDOW);
+    /// Looks at some ranges of a file.
+    fn look(file: &StoreFile, ranges: impl IntoIterator<Item = Range<u64>>) -> Self {
+        // Only whole pages are let go of.
+        let windows =
+            |range: Range<u64>| (range.start - range.start % BLOCK..range.end).step_by(WINDOW as usize);
+        let windows = ranges.into_iter().flat_map(windows);
         Self(windows.filter(|at| file.read_resident(&mut [0], *at) == 0).collect())
     }
 

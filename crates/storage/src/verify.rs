@@ -402,7 +402,7 @@ fn prove_inline(shared: &Shared, place: Place, head: &Head) -> io::Result<Body> 
 }
 
 fn prove_partial(shared: &Shared, head: &Head) -> io::Result<Body> {
-    match shared.partials.open(&head.digest).and_then(|partial| partial.prove_all()) {
+    match shared.partials.open(&head.digest).and_then(|partial| partial.prove_all(|_| Ok(()))) {
         Ok(1..) => Ok(Body::Sound),
         Err(ReadError::Unreadable { kind, .. }) => Err(kind.into()),
         Ok(0) | Err(ReadError::Damaged { .. } | ReadError::Aborted) => Ok(Body::Damaged),

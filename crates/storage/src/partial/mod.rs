@@ -32,7 +32,7 @@ use crate::pool::{LARGE, Pool};
 use crate::stored::slice;
 
 use log::Log;
-use map::{Map, Piece};
+use map::{Map, Piece, by_group};
 
 pub(crate) use open::Partials;
 pub(crate) use write::{FreshPartial, PartWriter};
@@ -60,6 +60,11 @@ impl Partial {
 
     pub(crate) const fn name(&self) -> BlobDigest {
         self.name
+    }
+
+    /// Its bytes, and holes.
+    pub(crate) fn file(&self) -> &StoreFile {
+        &self.file
     }
 
     /// What is here now.
@@ -140,11 +145,17 @@ impl Partial {
         Ok(())
     }
 
-    /// Reads and proves all that is here, for whoever checks the store. Blocks.
-    pub(crate) fn prove_all(&self) -> Result<u64, ReadError> {
+    /// Reads and proves all that is here, for whoever checks the store, and returns how many bytes that are. `step` is told how
+    /// many each step has read, and may end it. Blocks.
+    pub(crate) fn prove_all(
+        &self,
+        mut step: impl FnMut(u64) -> Result<(), ReadError>,
+    ) -> Result<u64, ReadError> {
         let runs = self.runs();
-        for run in runs.iter() {
-            self.read_run(run, |_| {})?;
+        for part in runs.iter().flat_map(by_group) {
+            let bytes = part.end - part.start;
+            self.read_run(part, |_| {})?;
+            step(bytes)?;
         }
         Ok(runs.bytes())
     }

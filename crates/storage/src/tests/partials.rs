@@ -438,6 +438,20 @@ async fn verify_proves_parts_and_repair_drops_them() {
 }
 
 #[tokio::test]
+async fn a_scrub_paces_itself_within_a_part_and_ends_when_it_is_told_to() {
+    let mut bench = Bench::small();
+    let (key, body) = (key("wheel"), body(7, 1_000_000));
+    fill(bench.store(), &key, &body, 0..900_000).await.unwrap();
+    bench.close().await;
+    (bench.options.scrub_rate, bench.options.scrub_after) = (1, std::time::Duration::ZERO);
+    bench.reopen().await;
+    until(bench.store(), |stats| stats.scrubbed_bytes > 0).await;
+    // The first step is to be waited for longer than anybody would.
+    assert_eq!(bench.store().stats().scrubbed_bytes, GROUP as u64);
+    bench.close().await;
+}
+
+#[tokio::test]
 async fn parts_are_freshened_evicted_and_purged_as_all_else() {
     let bench = Bench::new(|options| {
         options.disk_limit = 32 * MIB;
