@@ -25,9 +25,11 @@ use crate::blob::{BLOCK, Hint, Owner, Reading, has_tree};
 use crate::directory::{Fingerprint, Place};
 use crate::error::ReadError;
 use crate::files::StoreFile;
+use crate::filter::Filter;
 use crate::record::{FileKind, Head, Record, RecordFault};
 use crate::segment::{self, FIRST_RECORD, Found, Scan};
 use crate::shared::Shared;
+use crate::walk::record_at;
 
 /// Bytes of a segment that are looked at together for whether they are in the page cache.
 const WINDOW: u64 = 256 * 1024;
@@ -223,7 +225,9 @@ impl Scrub {
     /// Bytes that are no record: what the directory says to be there is damaged.
     fn damage(&self, id: u32, offset: u64, bytes: u64, fault: RecordFault) {
         self.shared.directory.each_within(id, offset..offset + bytes, |nominees| {
-            for nominee in nominees {
+            // What was still being written when the pass began is whole by now.
+            let bad = |place| record_at(&self.shared, &Filter::default(), place).is_none();
+            for nominee in nominees.iter().filter(|nominee| bad(nominee.place)) {
                 self.bad_record(nominee.fingerprint, nominee.place, fault);
             }
         });
@@ -356,7 +360,18 @@ impl Cold {
 /// One pass, at once and at any rate.
 #[cfg(test)]
 pub(crate) fn pass(shared: &Arc<Shared>) {
+    unpaced(shared, Scrub::pass);
+}
+
+/// One segment, as if this had been its size when the pass began.
+#[cfg(test)]
+pub(crate) fn segment(shared: &Arc<Shared>, id: u32, size: u64) {
+    unpaced(shared, |scrub| scrub.segment(id, size, u64::MAX));
+}
+
+#[cfg(test)]
+fn unpaced(shared: &Arc<Shared>, run: impl FnOnce(&mut Scrub) -> Result<(), Closed>) {
     let (_stop, stopped) = channel();
     let pace = Pace { stopped, rate: u64::MAX, owed: Duration::ZERO };
-    Scrub { shared: shared.clone(), pace }.pass().unwrap();
+    run(&mut Scrub { shared: shared.clone(), pace }).unwrap();
 }

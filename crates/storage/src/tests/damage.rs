@@ -329,6 +329,22 @@ async fn the_magic_of_a_record_that_is_known_is_found_damaged_by_the_scrub() {
 }
 
 #[tokio::test]
+async fn a_record_that_was_half_written_when_the_pass_began_is_no_damage() {
+    let bench = Bench::small();
+    for n in 0..3 {
+        put(bench.store(), &key(n), &body(n, 1000)).await.unwrap();
+    }
+    crate::purge::barrier(bench.store().sender()).await.unwrap();
+    let (id, len) = crate::segment::list(&bench.store().shared().layout).unwrap()[0];
+    for size in 16..len {
+        crate::scrub::segment(bench.store().shared(), id, size);
+        assert_eq!(bench.store().stats().scrub_damaged, 0, "{size} of {len}");
+    }
+    crate::purge::barrier(bench.store().sender()).await.unwrap();
+    assert_eq!((bench.store().stats().objects, bench.store().stats().damaged), (3, 0));
+}
+
+#[tokio::test]
 async fn a_scrub_goes_on_where_it_was_and_waits_when_it_is_through() {
     let mut bench = three().await;
     bench.options.scrub_after = std::time::Duration::ZERO;
