@@ -292,9 +292,8 @@ impl Scrub {
         let shared = &self.shared;
         match proved {
             Ok(()) => {}
-            // It may have left with its record.
-            Err(ReadError::Unreadable { kind: io::ErrorKind::NotFound, .. })
-                if shared.directory.find_variant(owner.fingerprint, owner.variant).is_none() => {}
+            // It may have left with its record, or become a blob, which the record names by now.
+            Err(ReadError::Unreadable { kind: io::ErrorKind::NotFound, .. }) if !self.is_named(&owner) => {}
             Err(ReadError::Unreadable { kind, .. }) if kind != io::ErrorKind::NotFound => {
                 shared.read_failed("scrub a body", &kind.into());
             }
@@ -303,6 +302,13 @@ impl Scrub {
                 shared.blobs.hint(Hint::BadBlob(owner));
             }
         }
+    }
+
+    /// Whether the record of this response still names this body.
+    fn is_named(&self, owner: &Owner) -> bool {
+        let nominee = self.shared.directory.find_variant(owner.fingerprint, owner.variant);
+        let names = |head: Head| head.file() == Some(owner.file);
+        nominee.is_some_and(|nominee| self.shared.segments.head(nominee.place).is_ok_and(names))
     }
 
     fn read(&mut self, bytes: u64) -> Result<(), Closed> {
@@ -367,6 +373,12 @@ pub(crate) fn pass(shared: &Arc<Shared>) {
 #[cfg(test)]
 pub(crate) fn segment(shared: &Arc<Shared>, id: u32, size: u64) {
     unpaced(shared, |scrub| scrub.segment(id, size, u64::MAX));
+}
+
+/// The body of one partial, as if the pass had just read its record.
+#[cfg(test)]
+pub(crate) fn partial(shared: &Arc<Shared>, owner: Owner) {
+    unpaced(shared, |scrub| scrub.partial(owner));
 }
 
 #[cfg(test)]

@@ -452,6 +452,39 @@ async fn a_scrub_paces_itself_within_a_part_and_ends_when_it_is_told_to() {
 }
 
 #[tokio::test]
+async fn a_part_that_became_whole_while_the_scrub_came_to_it_is_no_damage() {
+    let bench = Bench::small();
+    let (key, body) = (key("wheel"), body(8, 300_000));
+    fill(bench.store(), &key, &body, 0..200_000).await.unwrap();
+    let shared = bench.store().shared();
+    let fingerprint = shared.keys.fingerprint(key.as_str());
+    let nominee = shared.directory.find(fingerprint)[0];
+    let head = shared.segments.head(nominee.place).unwrap();
+    let file = head.file().unwrap();
+    let owner = crate::blob::Owner { key: key.clone(), fingerprint, variant: head.variant, file };
+    fill(bench.store(), &key, &body, 200_000..300_000).await.unwrap();
+    crate::purge::barrier(bench.store().sender()).await.unwrap();
+    assert!(
+        partials(&bench).is_empty() && shared.directory.find_variant(fingerprint, head.variant).is_some()
+    );
+    crate::scrub::partial(shared, owner);
+    assert_eq!(bench.store().stats().scrub_damaged, 0);
+}
+
+#[tokio::test]
+async fn a_part_whose_file_is_gone_is_damage_to_the_scrub() {
+    let mut bench = Bench::small();
+    fill(bench.store(), &key("wheel"), &body(8, 300_000), 0..200_000).await.unwrap();
+    bench.reopen().await;
+    for path in partials(&bench) {
+        fs::remove_file(path).unwrap();
+    }
+    crate::scrub::pass(bench.store().shared());
+    assert_eq!(bench.store().stats().scrub_damaged, 1);
+    until(bench.store(), |stats| stats.objects == 0).await;
+}
+
+#[tokio::test]
 async fn parts_are_freshened_evicted_and_purged_as_all_else() {
     let bench = Bench::new(|options| {
         options.disk_limit = 32 * MIB;
