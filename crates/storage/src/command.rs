@@ -30,6 +30,8 @@ pub(crate) enum Command {
     RemoveOldest(usize, oneshot::Sender<Removal>),
     /// Make room for so many bytes of an unfinished body.
     Reserve(u64, oneshot::Sender<Option<Reservation>>),
+    /// The partial of a stored response takes more than its record says.
+    Grown(Grown),
     /// Records that were found in the index or in the segments.
     Recovered(Vec<Recovered>),
     /// All records have been found.
@@ -78,6 +80,17 @@ pub(crate) enum AppendBody {
     Partial { fresh: Option<FreshPartial>, reservation: Option<Reservation> },
     /// In a partial that has become whole, with its tree where it needs one.
     Completed { partial: BlobDigest, tree: Option<TempFile>, reservation: Option<Reservation> },
+}
+
+/// What the partial of a stored response takes on disk now.
+#[derive(Debug)]
+pub(crate) struct Grown {
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) variant: VariantTag,
+    pub(crate) name: BlobDigest,
+    pub(crate) blocks: u32,
+    /// The room that was accounted for what is new; given back when that is counted.
+    pub(crate) reservation: Option<Reservation>,
 }
 
 /// A record that was found again.

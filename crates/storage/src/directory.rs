@@ -227,6 +227,15 @@ impl Directory {
         }
     }
 
+    /// The files of an entry take so many blocks now.
+    pub(crate) fn resize(&self, id: EntryId, blob_blocks: u32) {
+        let (local, shard) = split(id);
+        let Some(mut write) = self.write(shard) else { return };
+        if let Some(entry) = write.slot(local).filter(|entry| entry.length != 0) {
+            entry.blob_blocks = blob_blocks;
+        }
+    }
+
     pub(crate) fn remove(&self, id: EntryId) -> Option<Nominee> {
         let (local, shard) = split(id);
         let mut write = self.write(shard)?;

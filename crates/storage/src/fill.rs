@@ -82,9 +82,8 @@ impl Fill {
         filling: Filling,
         expect: Option<ExpectedDigest>,
     ) -> Self {
-        let partial = filling.base().and_then(|base| base.partial.clone());
         let storing = (!filling.is_relayed()).then(|| match filling.part() {
-            Some(_) => Storing::Part(PartWriter { partial, ..PartWriter::default() }),
+            Some(_) => Storing::Part(PartWriter::new(filling.base(), &sender)),
             None => Storing::Whole(None),
         });
         let expect = expect.map(Expect::new);

@@ -10,14 +10,17 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use larder_policy::CacheKey;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::command::{Command, Recovered};
+use crate::blob::BLOCK;
+use crate::command::{Command, Grown, Recovered};
 use crate::digest::BlobDigest;
+use crate::directory::{Fingerprint, VariantTag};
 use crate::index::{Index, Opened, Watermark};
 use crate::layout::Layout;
 use crate::metadata;
@@ -204,9 +207,25 @@ fn send(shared: &Shared, sender: &mpsc::WeakSender<Command>, command: Command) -
     sender.blocking_send(command).map_err(|_| Closed)
 }
 
-/// Looks for blobs and partials that no record names and has them removed, on a thread of its own. `known` are the prefixes
-/// of the names of those that have an owner, sorted.
-pub(crate) fn sweep(shared: Arc<Shared>, sender: mpsc::WeakSender<Command>, known: Arc<[u64]>) {
+/// What records say of blobs and partials.
+pub(crate) struct Known {
+    /// The prefixes of the names of those that have an owner, sorted.
+    pub(crate) owned: Vec<u64>,
+    /// Whose the partials are, sorted by prefix.
+    pub(crate) partials: Vec<FoundPartial>,
+}
+
+/// A record that names a partial.
+pub(crate) struct FoundPartial {
+    /// The prefix of the partial's name.
+    pub(crate) prefix: u64,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) variant: VariantTag,
+}
+
+/// Looks for blobs and partials that no record names and has them removed, on a thread of its own. Partials that take more
+/// than their records say are counted for what they take.
+pub(crate) fn sweep(shared: Arc<Shared>, sender: mpsc::WeakSender<Command>, known: Known) {
     spawn("larder-sweep", move || {
         let (mut directories, mut none) = (HashSet::new(), HashSet::new());
         let swept = [
@@ -223,7 +242,7 @@ pub(crate) fn sweep(shared: Arc<Shared>, sender: mpsc::WeakSender<Command>, know
 fn sweep_dir(
     shared: &Shared,
     sender: &mpsc::WeakSender<Command>,
-    known: &[u64],
+    known: &Known,
     kind: FileKind,
     dir: &Path,
     directories: &mut HashSet<PathBuf>,
@@ -243,8 +262,11 @@ fn sweep_dir(
             FileKind::Partial => ".map",
         };
         let digest = name.to_str().and_then(|name| BlobDigest::from_hex(name.trim_end_matches(beside)));
-        if let Some(digest) = digest.filter(|digest| known.binary_search(&digest.prefix()).is_err()) {
+        let Some(digest) = digest else { continue };
+        if known.owned.binary_search(&digest.prefix()).is_err() {
             orphans.push(digest);
+        } else if kind == FileKind::Partial {
+            weigh(shared, sender, &known.partials, digest)?;
         }
     }
     if orphans.is_empty() {
@@ -253,6 +275,30 @@ fn sweep_dir(
     orphans.dedup();
     tracing::debug!(?kind, count = orphans.len(), "files without an owner are removed");
     send(shared, sender, Command::Orphans(kind, orphans))
+}
+
+/// Has a partial counted for what it takes, where that is more than the directory says: a fill that did not come to its record
+/// has left bytes in it.
+fn weigh(
+    shared: &Shared,
+    sender: &mpsc::WeakSender<Command>,
+    partials: &[FoundPartial],
+    name: BlobDigest,
+) -> Result<(), Closed> {
+    let allocated = |path| fs::metadata(path).map_or(0, |found| (found.blocks() * 512).div_ceil(BLOCK));
+    let blocks = allocated(shared.layout.partial(&name)) + allocated(shared.layout.partial_map(&name));
+    let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
+    // Of a partial that has grown there may be several records, all of one variant.
+    let at = partials.partition_point(|partial| partial.prefix < name.prefix());
+    let Some(found) = partials.get(at).filter(|partial| partial.prefix == name.prefix()) else {
+        return Ok(());
+    };
+    let FoundPartial { fingerprint, variant, .. } = *found;
+    let said = shared.directory.find_variant(fingerprint, variant).map(|entry| entry.blob_blocks);
+    if said.is_none_or(|said| said >= blocks) {
+        return Ok(());
+    }
+    send(shared, sender, Command::Grown(Grown { fingerprint, variant, name, blocks, reservation: None }))
 }
 
 /// What a life of the directory leaves for the start of the next.

@@ -1,7 +1,7 @@
 //! Filling parts: into a partial, and from a partial into a blob.
 //!
-//! What is flushed is in the partial for good, whatever becomes of the fill: the map names it. The record that follows says
-//! what the head is now, and gives a new partial its owner.
+//! What is flushed is in the partial for good, whatever becomes of the fill: the map names it, and it is counted. The record that
+//! follows says what the head is now, and gives a new partial its owner.
 
 use std::sync::Arc;
 
@@ -101,9 +101,14 @@ impl Fill {
     }
 
     /// Appends the record of a part as it is now, or of the whole that it has become.
-    async fn record_part(&mut self, writer: PartWriter) -> Option<Arc<Stored>> {
-        let PartWriter { partial, fresh, reservation, .. } = writer;
-        let partial = partial?;
+    async fn record_part(&mut self, mut writer: PartWriter) -> Option<Arc<Stored>> {
+        let stored = self.record(&mut writer).await?;
+        writer.recorded();
+        Some(stored)
+    }
+
+    async fn record(&mut self, writer: &mut PartWriter) -> Option<Arc<Stored>> {
+        let partial = writer.partial.clone()?;
         let runs = partial.runs();
         let complete_length = self.filling.complete_length();
         let response = self.filling.response().holding(&runs, complete_length)?;
@@ -118,7 +123,8 @@ impl Fill {
                 }
                 return None;
             }
-            let body = match (inline.clone(), fresh) {
+            let reservation = writer.reservation.take();
+            let body = match (inline.clone(), writer.fresh.take()) {
                 (Some(body), _) => AppendBody::Inline(body),
                 (None, None) => AppendBody::Completed { partial: partial.name(), tree, reservation },
                 (None, Some(fresh)) => {
@@ -128,6 +134,7 @@ impl Fill {
             };
             return self.append_body(response, CoreBody { digest, len, inline, partial: None }, body).await;
         }
+        let (fresh, reservation) = (writer.fresh.take(), writer.reservation.take());
         self.append_partial(response, partial, AppendBody::Partial { fresh, reservation }).await
     }
 

@@ -7,14 +7,15 @@ use std::sync::{Arc, PoisonError};
 
 use blake3::hazmat::ChainingValue;
 use bytes::Bytes;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::log::Log;
 use super::map::{Map, Piece, Proof, by_group, group_range};
 use super::{Partial, Partials};
-use crate::command::Reservation;
+use crate::command::{Command, Grown, Reservation};
 use crate::digest::{GROUP_BYTES, chaining_value};
 use crate::layout::TempFile;
-use crate::stored::slice;
+use crate::stored::{Core, slice};
 
 /// The files of a partial that no record names yet; they go when this is dropped.
 #[derive(Debug)]
@@ -23,8 +24,9 @@ pub(crate) struct FreshPartial {
     pub(crate) map: TempFile,
 }
 
-/// What a fill needs to write into a partial.
-#[derive(Debug, Default)]
+/// What a fill needs to write into a partial. What it has written into one that is there already stays when no record
+/// follows: dropping this has it counted.
+#[derive(Debug)]
 pub(crate) struct PartWriter {
     /// `None` as long as nothing of a new one has been written.
     pub(crate) partial: Option<Arc<Partial>>,
@@ -34,9 +36,23 @@ pub(crate) struct PartWriter {
     pub(crate) reservation: Option<Reservation>,
     /// Bytes that were written.
     pub(crate) written: u64,
+    /// The response whose partial grows, and who counts it; `None` for a new one, and once a record says what it takes.
+    grows: Option<(Arc<Core>, mpsc::Sender<Command>)>,
 }
 
 impl PartWriter {
+    /// Into the partial of `base`, or into a new one.
+    pub(crate) fn new(base: Option<&Arc<Core>>, sender: &mpsc::Sender<Command>) -> Self {
+        let partial = base.and_then(|base| base.partial.clone());
+        let grows = base.map(|base| (base.clone(), sender.clone()));
+        Self { partial, fresh: None, reservation: None, written: 0, grows }
+    }
+
+    /// A record says what the partial takes now.
+    pub(crate) fn recorded(mut self) {
+        self.grows = None;
+    }
+
     /// Writes chunks at their position. Blocks.
     pub(crate) fn write(mut self, partials: &Partials, at: u64, chunks: &[Bytes]) -> io::Result<Self> {
         let partial = match &self.partial {
@@ -50,6 +66,28 @@ impl PartWriter {
         partial.add(at, chunks)?;
         self.written += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
         Ok(self)
+    }
+}
+
+impl Drop for PartWriter {
+    fn drop(&mut self) {
+        let (Some((base, sender)), Some(partial)) = (self.grows.take(), &self.partial) else { return };
+        if self.written == 0 && self.reservation.is_none() {
+            return;
+        }
+        let grown = Command::Grown(Grown {
+            fingerprint: base.fingerprint,
+            variant: base.variant,
+            name: partial.name(),
+            blocks: partial.blocks(),
+            reservation: self.reservation.take(),
+        });
+        // Nothing waits here; a writer that is busy is waited for elsewhere. One that is gone counts anew when it starts.
+        if let Err(TrySendError::Full(grown)) = sender.try_send(grown)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move { sender.send(grown).await });
+        }
     }
 }
 

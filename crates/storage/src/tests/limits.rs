@@ -1,7 +1,12 @@
 use std::os::unix::fs::MetadataExt;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use super::*;
 use crate::eviction::Algorithm;
+use crate::index::{Index, Opener};
+use crate::store::Ground;
 
 /// Allocated bytes of everything in the directory; what vanishes meanwhile is left out.
 fn allocated(path: &Path) -> u64 {
@@ -43,6 +48,37 @@ async fn the_disk_limit_holds_under_churn() {
     let again = bench.store().stats();
     assert!(again.objects.abs_diff(stats.objects) <= 2, "{again:?} {stats:?}");
     assert!(again.disk_bytes <= limit);
+}
+
+#[tokio::test]
+async fn the_disk_limit_holds_while_records_are_being_found() {
+    let limit = 64 * MIB;
+    let mut bench = Bench::new(|options| options.disk_limit = limit);
+    for n in 0..6 {
+        put(bench.store(), &key(n), &body(n, 4 << 20)).await.unwrap();
+    }
+    bench.close().await;
+    let (ends, never) = channel::<()>();
+    let never = Mutex::new(never);
+    let open = move |_: &Path, _| -> std::io::Result<Arc<dyn Index>> {
+        let _ = never.lock().unwrap().recv();
+        Err(std::io::ErrorKind::NotFound.into())
+    };
+    let patience = Duration::from_secs(600);
+    let opener = Opener { open: Arc::new(open), patience, open_patience: patience };
+    let ground = Ground { index: opener, ..Ground::default() };
+    let store = Store::open_on(bench.options.clone(), ground).unwrap();
+    let mut stored = 0;
+    for n in 100..120 {
+        stored += u32::from(put(&store, &key(n), &body(n, 4 << 20)).await.is_some());
+        let found = allocated(bench.dir());
+        assert!(found <= limit, "{found} allocated, {:?}", store.stats());
+    }
+    assert!((1..20).contains(&stored), "{stored}");
+    drop(ends);
+    store.ready().await;
+    until(&store, |stats| stats.disk_bytes.abs_diff(allocated(bench.dir())) <= MIB).await;
+    store.close().await;
 }
 
 #[tokio::test]

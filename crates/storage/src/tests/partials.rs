@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 
+use larder_policy::packages::ExpectedDigest;
 use larder_policy::{Held, Runs};
 
 use super::*;
@@ -234,6 +235,64 @@ async fn disk_is_accounted_in_allocated_blocks() {
     assert_accounted(&bench);
     assert!(bench.store().stats().blob_bytes < 1_400_000);
     bench.reopen().await;
+    crate::purge::barrier(bench.store().sender()).await.unwrap();
+    assert_accounted(&bench);
+    assert_eq!(bench.store().remove(&key).await, 1);
+    assert_eq!((bench.store().stats().blob_bytes, partials(&bench).len()), (0, 0));
+}
+
+#[tokio::test]
+async fn what_is_written_and_not_recorded_counts() {
+    let bench = Bench::small();
+    let size = 6 << 20;
+    let ends = ["stopped", "dropped", "short", "not as expected"];
+    for n in 0..12 {
+        let (key, body, how) = (key(n), body(n, size), ends[n as usize % ends.len()]);
+        fill(bench.store(), &key, &body, 0..1000).await.unwrap();
+        let stored = bench.store().lookup(&key).await[0].clone();
+        let whole = stored.response().holding(&Runs::of(0..size as u64), Some(size as u64)).unwrap();
+        let expect = (how == "not as expected").then_some(ExpectedDigest::Sha256([7; 32]));
+        let range = 1000..size as u64;
+        let mut fill = bench.store().begin_into(&stored, whole, range, Some(size as u64), expect).unwrap();
+        let until = if how == "short" { size - 300_000 } else { size };
+        write(&mut fill, &body[1000..until]).await;
+        assert!(fill.is_storing(), "{n}");
+        match how {
+            "stopped" => fill.stop_storing(),
+            "dropped" => drop(fill),
+            _ => assert!(fill.finish().await.is_none(), "{how}"),
+        }
+        crate::purge::barrier(bench.store().sender()).await.unwrap();
+        assert_accounted(&bench);
+        let stats = bench.store().stats();
+        assert!(stats.disk_bytes <= stats.disk_limit, "{n} {how}: {stats:?}");
+    }
+    let stats = bench.store().stats();
+    assert!(stats.evicted > 0 && stats.objects > 1 && stats.temp_bytes == 0, "{stats:?}");
+    // What is taken off is what was counted.
+    for n in 0..12 {
+        bench.store().remove(&key(n)).await;
+    }
+    assert_eq!((bench.store().stats().blob_bytes, partials(&bench).len()), (0, 0));
+}
+
+#[tokio::test]
+async fn what_a_killed_fill_has_written_is_counted_at_the_next_start() {
+    let mut bench = Bench::new(|_| {});
+    let (key, body) = (key("wheel"), body(1, 6 << 20));
+    fill(bench.store(), &key, &body, 0..1000).await.unwrap();
+    let mut unfinished = begin(bench.store(), &key, &(1000..body.len()), body.len()).await;
+    write(&mut unfinished, &body[1000..5_500_000]).await;
+    bench.close().await;
+    // Nobody hears of its end.
+    drop(unfinished);
+    for _ in 0..2 {
+        bench.reopen().await;
+        until(bench.store(), |stats| stats.blob_bytes > 4 << 20).await;
+        assert_accounted(&bench);
+    }
+    // A record that follows says the same, and nothing is counted twice.
+    fill(bench.store(), &key, &body, 2000..3000).await.unwrap();
     crate::purge::barrier(bench.store().sender()).await.unwrap();
     assert_accounted(&bench);
     assert_eq!(bench.store().remove(&key).await, 1);

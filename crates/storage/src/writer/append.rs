@@ -209,6 +209,10 @@ impl Writer {
             self.kill_but(old.id, core.partial.is_some().then_some(core.digest));
             shared.counters.removed.add(1);
         }
+        // Others may have written into it since its record was made.
+        if let Some(partial) = &core.partial {
+            self.resize(id, core.digest.prefix(), partial.blocks());
+        }
         let most = shared.options.variants_per_key.max(1);
         others.sort_by_key(|other| shared.directory.touched(other.id));
         while others.len() >= most {
@@ -331,7 +335,8 @@ impl Writer {
             added.insert(prefix);
         }
         if !existed {
-            self.blob_blocks += u64::from(blocks);
+            let counted = if self.is_ready() { &mut self.blob_blocks } else { &mut self.written_blocks };
+            *counted += u64::from(blocks);
         }
         self.shared.counters.blob_bytes.set(self.blob_bytes());
         match &mut self.phase {

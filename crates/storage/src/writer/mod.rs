@@ -7,6 +7,7 @@
 
 mod append;
 mod directories;
+mod grown;
 mod order;
 mod quarantine;
 mod reclaim;
@@ -30,7 +31,7 @@ use crate::eviction::Ranked;
 use crate::files::StoreFile;
 use crate::index::{IndexThread, Opener, Watermark};
 use crate::layout::DirLock;
-use crate::recovery::{self, Totals};
+use crate::recovery::{self, FoundPartial, Totals};
 use crate::removals::Removals;
 use crate::segment;
 use crate::shared::Shared;
@@ -109,6 +110,7 @@ pub(crate) fn start(
         space: space::Space::new(&shared.options),
         unremoved: 0,
         claimed_blocks: totals.blob_blocks,
+        written_blocks: 0,
         noted: totals,
         sender,
         registering: false,
@@ -154,11 +156,13 @@ enum Phase {
     Ready,
 }
 
-/// Digest prefixes of the blobs that records were found for, or added since; and of those dropped since.
+/// Digest prefixes of the blobs that records were found for, or added since; and of those dropped since. And whose the partials
+/// are.
 #[derive(Default)]
 struct Recovering {
     added: Vec<(u64, u32)>,
     dropped: Vec<u64>,
+    partials: Vec<FoundPartial>,
 }
 
 struct Writer {
@@ -193,6 +197,8 @@ struct Writer {
     noted: Totals,
     /// What the blobs took when last counted: the least that is assumed until they are counted.
     claimed_blocks: u64,
+    /// What came in this life, until they are counted: it is not part of that.
+    written_blocks: u64,
     /// Records are written that the index has not been told of yet.
     registering: bool,
     /// False while the index is made anew.
@@ -275,6 +281,7 @@ impl Writer {
                 let _ = reply.send(removed);
             }
             Command::Reserve(bytes, reply) => self.reserve(bytes, reply),
+            Command::Grown(grown) => self.grown(grown),
             Command::Recovered(batch) => self.recovered(batch),
             Command::RecoveryDone => self.recovery_done(),
             Command::Orphans(kind, names) => self.remove_orphans(kind, names),
@@ -373,8 +380,12 @@ impl Writer {
     }
 
     fn blob_bytes(&self) -> u64 {
-        let blocks = self.blob_blocks + self.directories.count();
-        (if self.is_ready() { blocks } else { blocks.max(self.claimed_blocks) }) * BLOCK
+        let found = if self.is_ready() {
+            self.blob_blocks
+        } else {
+            self.blob_blocks.max(self.claimed_blocks) + self.written_blocks
+        };
+        (found + self.directories.count()) * BLOCK
     }
 
     /// Allocated bytes of everything.

@@ -4,13 +4,13 @@
 //! sequence number stays and the other is marked dead, whichever was found first.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use super::{Phase, Writer};
 use crate::blob::BLOCK;
 use crate::command::Recovered;
 use crate::index::Change;
-use crate::recovery;
+use crate::record::FileKind;
+use crate::recovery::{self, FoundPartial, Known};
 use crate::stats::IndexState;
 
 impl Writer {
@@ -24,6 +24,12 @@ impl Writer {
     fn take_up(&mut self, found: &Recovered) {
         let shared = self.shared.clone();
         let (place, fingerprint) = (found.place, found.fingerprint);
+        if let (Some(file), Phase::Recovering(recovering)) = (found.file, &mut self.phase)
+            && file.kind == FileKind::Partial
+        {
+            let (prefix, variant) = (file.name.prefix(), found.variant);
+            recovering.partials.push(FoundPartial { prefix, fingerprint, variant });
+        }
         let inside = self
             .segments
             .get(&place.segment)
@@ -77,7 +83,11 @@ impl Writer {
 
     /// Everything is known now: blobs have owners, segments have live bytes, removed is removed.
     pub(super) fn recovery_done(&mut self) {
-        let Phase::Recovering(recovering) = std::mem::replace(&mut self.phase, Phase::Ready) else { return };
+        let Phase::Recovering(mut recovering) = std::mem::replace(&mut self.phase, Phase::Ready) else {
+            return;
+        };
+        let mut partials = std::mem::take(&mut recovering.partials);
+        partials.sort_unstable_by_key(|partial| partial.prefix);
         let known = self.count_owners(recovering);
         self.shared.removed.clear();
         self.removals.forget();
@@ -100,18 +110,19 @@ impl Writer {
         self.restore_order();
         self.added_in_sweep = Some(HashSet::new());
         self.directories.sweep_begins();
-        recovery::sweep(self.shared.clone(), self.sender.clone(), Arc::from(known));
+        recovery::sweep(self.shared.clone(), self.sender.clone(), Known { owned: known, partials });
     }
 
     /// The prefixes of the names of all blobs and partials that have an owner, sorted.
     fn count_owners(&mut self, recovering: super::Recovering) -> Vec<u64> {
-        let super::Recovering { mut added, dropped } = recovering;
+        let super::Recovering { mut added, dropped, .. } = recovering;
         added.sort_unstable();
         let mut gone: HashMap<u64, u32> = HashMap::new();
         for prefix in dropped {
             *gone.entry(prefix).or_default() += 1;
         }
         self.blob_blocks = 0;
+        self.written_blocks = 0;
         let mut known = Vec::new();
         for same in added.chunk_by(|(one, _), (other, _)| one == other) {
             // Of a partial that has grown, the last record says what it takes.

@@ -152,6 +152,10 @@ impl Writer {
         if let Phase::Recovering(recovering) = &mut self.phase {
             // Other owners may not have been found yet: the sweep will see.
             recovering.dropped.push(prefix);
+            if Some(name) == kept {
+                // The record that came has counted all of it again.
+                self.written_blocks = self.written_blocks.saturating_sub(u64::from(blocks));
+            }
             return;
         }
         match self.owners.get_mut(&prefix) {
