@@ -520,8 +520,8 @@ async fn a_part_that_became_whole_while_the_scrub_came_to_it_is_no_damage() {
     let nominee = shared.directory.find(fingerprint)[0];
     let head = shared.segments.head(nominee.place).unwrap();
     let file = head.file().unwrap();
-    let (key, variant, sequence) = (key.clone(), head.variant, head.sequence);
-    let owner = crate::blob::Owner { key, fingerprint, variant, file, sequence };
+    let (variant, sequence) = (head.variant, head.sequence);
+    let owner = crate::blob::Owner { key: key.clone(), fingerprint, variant, file, sequence };
     fill(bench.store(), &key, &body, 200_000..300_000).await.unwrap();
     crate::purge::barrier(bench.store().sender()).await.unwrap();
     assert!(

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::super::{body, eventually, key, panics, read};
@@ -162,7 +163,12 @@ fn accounts(store: &Store, dir: &Path) -> Result<(), String> {
     let mut expected = BTreeSet::new();
     let mut blob_bytes = 0;
     for (name, file) in &named {
-        blob_bytes += u64::from(file.blocks()) * BLOCK;
+        let mut bytes = u64::from(file.blocks()) * BLOCK;
+        if file.kind == FileKind::Partial {
+            // What a fill left in it without a record counts, too.
+            bytes = bytes.max(allocated(&layout.partial(name)) + allocated(&layout.partial_map(name)));
+        }
+        blob_bytes += bytes;
         match file.kind {
             FileKind::Blob => {
                 expected.insert(layout.blob(name));
@@ -193,6 +199,10 @@ fn accounts(store: &Store, dir: &Path) -> Result<(), String> {
         .filter(|name| !NAMES.contains(&name.as_str()))
         .collect();
     ensure(names.is_empty(), || format!("{names:?} do not belong here"))
+}
+
+fn allocated(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |found| (found.blocks() * 512).next_multiple_of(BLOCK))
 }
 
 /// Everything that belongs into a directory.
