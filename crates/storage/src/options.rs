@@ -119,12 +119,12 @@ impl Options {
     }
 
     /// Room kept free ahead of need: a segment that is being copied, and a little for what is arriving.
-    pub(crate) fn headroom(&self) -> u64 {
-        self.segment_bytes() + self.disk_limit / 64
+    pub(crate) fn headroom(&self, limit: u64) -> u64 {
+        self.segment_bytes() + limit / 64
     }
 
     pub(crate) fn largest_object(&self) -> u64 {
-        let fits = self.disk_limit.saturating_sub(2 * self.headroom());
+        let fits = self.disk_limit.saturating_sub(2 * self.headroom(self.disk_limit));
         self.largest_object.map_or(fits, |largest| largest.min(fits))
     }
 

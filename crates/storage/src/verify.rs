@@ -13,7 +13,7 @@ use std::sync::Arc;
 use larder_policy::CacheKey;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::blob::has_tree;
+use crate::blob::{Hint, Owner, has_tree};
 use crate::command::{Command, Recovered};
 use crate::digest::{BlobDigest, Digester};
 use crate::directory::{Fingerprint, Nominee, Place};
@@ -235,7 +235,15 @@ impl Check<'_> {
                 FaultKind::MissingBody
             }
         };
-        let dropped = self.drop_response(Doomed::from(record))?;
+        let damaged = head.file().filter(|file| body == Body::Damaged && file.kind == FileKind::Blob);
+        let damaged = damaged.map(|file| Owner {
+            key: record.key.clone(),
+            fingerprint: record.fingerprint,
+            variant: head.variant,
+            file,
+            sequence: head.sequence,
+        });
+        let dropped = self.drop_response(Doomed::from(record), damaged)?;
         self.fault(Fault {
             kind,
             key: Some(record.key.clone()),
@@ -259,7 +267,7 @@ impl Check<'_> {
         self.report.records += 1;
         self.report.lost_records += 1;
         // Nothing is known of it but its place.
-        let dropped = self.drop_response(Doomed { id, fingerprint, place, sequence: u64::MAX })?;
+        let dropped = self.drop_response(Doomed { id, fingerprint, place, sequence: u64::MAX }, None)?;
         // Whoever is told may take long.
         drop(hold);
         self.fault(Fault {
@@ -322,12 +330,19 @@ impl Check<'_> {
         (now == record.place || same(now)).then_some(now)
     }
 
-    /// Drops a response for repair. False when it stays.
-    fn drop_response(&mut self, doomed: Doomed) -> Result<bool, Error> {
+    /// Drops a response for repair; a damaged blob is set aside, counted and told, as when a reader comes upon it. False when it
+    /// stays.
+    fn drop_response(&mut self, doomed: Doomed, damaged: Option<Owner>) -> Result<bool, Error> {
         if self.repair == Repair::No {
             return Ok(false);
         }
-        let dropped = remove_records(self.sender, vec![doomed])?.responses > 0;
+        let set_aside = damaged.is_some();
+        if let Some(owner) = damaged {
+            self.shared.blobs.hint(Hint::BadBlob(owner));
+        }
+        let removed = remove_records(self.sender, vec![doomed])?.responses > 0;
+        let gone = || self.shared.directory.get(doomed.id).is_none_or(|now| now.place != doomed.place);
+        let dropped = removed || (set_aside && gone());
         self.report.dropped += u64::from(dropped);
         Ok(dropped)
     }

@@ -381,3 +381,17 @@ async fn both_tiers_keep_their_limits_with_any_algorithm() {
         }
     }
 }
+
+/// As when the tools open a store without a proxy: they set no limit of their own.
+#[tokio::test]
+async fn a_limit_far_beyond_the_disk_evicts_nothing() {
+    let mut bench = Bench::new(|options| options.disk_limit = 1 << 50);
+    put(bench.store(), &key(1), &body(1, 100_000)).await.unwrap();
+    bench.options.disk_limit = u64::MAX / 2;
+    for _ in 0..3 {
+        bench.reopen().await;
+        crate::purge::barrier(bench.store().sender()).await.unwrap();
+        let stats = bench.store().stats();
+        assert_eq!((stats.objects, stats.evicted), (1, 0));
+    }
+}

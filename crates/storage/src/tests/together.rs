@@ -142,3 +142,16 @@ async fn what_a_check_found_damaged_is_proved_again_at_the_next_read() {
     assert!(get(store, &key).await.unwrap().is_err(), "proved before, but no longer");
     until(store, |stats| stats.objects == 0).await;
 }
+
+#[tokio::test]
+async fn a_repair_sets_a_damaged_blob_aside() {
+    let bench = Bench::small();
+    let (store, key, body) = (bench.store(), key(1), body(1, 600_000));
+    put(store, &key, &body).await.unwrap();
+    flip(&bench.blobs()[0], 300_000);
+    let report = store.verify(crate::Repair::Yes, |_| true).await.unwrap();
+    assert_eq!((report.damaged_bodies, report.dropped), (1, 1));
+    let stats = store.stats();
+    assert_eq!((stats.objects, stats.quarantined, stats.damaged), (0, 1, 1));
+    assert_eq!(files(&bench.dir().join("quarantine")).len(), 1);
+}

@@ -96,7 +96,8 @@ impl Writer {
     }
 
     pub(super) fn is_over_target(&self) -> bool {
-        self.used() > self.space.limit.saturating_sub(self.shared.options.headroom()) || !self.counts(0)
+        let limit = self.space.limit;
+        self.used() > limit.saturating_sub(self.shared.options.headroom(limit)) || !self.counts(0)
     }
 
     /// Promises room to an unfinished body as soon as it is there.
