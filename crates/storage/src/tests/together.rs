@@ -124,6 +124,7 @@ async fn a_part_whose_whole_is_not_what_its_url_says_is_not_served() {
     assert!(rest.finish().await.is_none());
     until(store, |stats| stats.objects == 0).await;
     assert!(store.lookup(&key).await.is_empty());
+    barrier(store.sender()).await.unwrap();
     assert_eq!(files(&bench.dir().join("partials")).len(), 0);
 }
 
