@@ -25,6 +25,7 @@ use lru::LruCache;
 use rustix::io::Errno;
 use tokio::sync::mpsc;
 
+use crate::condemned::Condemned;
 use crate::digest::{BlobDigest, Digester, Groups, group_count, root_of};
 use crate::directory::{Fingerprint, Place, VariantTag};
 use crate::error::ReadError;
@@ -104,6 +105,8 @@ pub(crate) struct Blobs {
     mending: Mutex<()>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) counters: Arc<Counters>,
+    /// Blobs and partials that are reported as bad.
+    pub(crate) condemned: Condemned,
     hints: mpsc::Sender<Hint>,
 }
 
@@ -129,7 +132,8 @@ impl Blobs {
             proved
         });
         let mending = Mutex::default();
-        Self { layout, verify, open, proved, mending, pool: Arc::default(), counters, hints }
+        let (pool, condemned) = (Arc::default(), Condemned::default());
+        Self { layout, verify, open, proved, mending, pool, counters, condemned, hints }
     }
 
     /// The blob, if it is open already.
@@ -312,6 +316,16 @@ impl Blobs {
         let _ = self.hints.try_send(hint);
     }
 
+    /// Tells the writer that a body is bad; nobody is given it from now on.
+    pub(crate) fn condemn(&self, owner: Owner) {
+        let name = owner.file.name;
+        self.condemned.add(name);
+        if self.hints.try_send(Hint::BadBlob(owner)).is_err() {
+            // The next reader finds it again.
+            self.condemned.heard(&name);
+        }
+    }
+
     /// Has a response removed of which the body cannot be read any more. The writer counts and logs it, once. A shortage
     /// of this process is no reason.
     pub(crate) fn report(&self, core: &Arc<Core>, error: &ReadError) {
@@ -322,8 +336,7 @@ impl Blobs {
         }
         let (fingerprint, variant) = (core.fingerprint, core.variant);
         let (key, file, sequence) = (core.key.clone(), core.file(), core.sequence());
-        let owner = Owner { key, fingerprint, variant, file, sequence };
-        self.hint(Hint::BadBlob(owner));
+        self.condemn(Owner { key, fingerprint, variant, file, sequence });
     }
 }
 

@@ -28,6 +28,7 @@
 mod blob;
 mod body;
 mod command;
+mod condemned;
 mod digest;
 mod directory;
 mod entries;

@@ -202,6 +202,9 @@ impl Lookup {
         if !record.head.live || self.is_removed(&record.head) {
             return Ok(self.lost(place, None));
         }
+        if record.head.file().is_some_and(|file| self.shared.blobs.condemned.contains(&file.name)) {
+            return Ok(Outcome::None);
+        }
         let Some(response) = metadata::decode(record.front.metadata) else {
             return Ok(self.lost(place, None));
         };

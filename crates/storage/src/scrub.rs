@@ -299,7 +299,7 @@ impl Scrub {
             }
             Err(_) => {
                 shared.counters.scrub_damaged.add(1);
-                shared.blobs.hint(Hint::BadBlob(owner));
+                shared.blobs.condemn(owner);
             }
         }
     }

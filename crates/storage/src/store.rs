@@ -29,7 +29,7 @@ use crate::purge::{self, Removal};
 use crate::scrub::Scrubber;
 use crate::shared::{Shared, TOUCH_EVERY};
 use crate::stats::{Counters, IndexState, Stats};
-use crate::stored::{Stored, Variants};
+use crate::stored::{Core, Stored, Variants};
 use crate::verify::{self, Checked, Repair, VerifyReport};
 use crate::writer::{self, COMMANDS, HINTS};
 
@@ -92,6 +92,10 @@ impl Store {
     pub fn cached(&self, key: &CacheKey) -> Option<Variants> {
         let shared = &self.handle.shared;
         let variants = shared.memory.get(key)?;
+        let bad = |core: &Core| core.inline.is_none() && shared.blobs.condemned.contains(&core.digest);
+        if variants.iter().any(|stored| bad(&stored.core)) {
+            return None;
+        }
         let now = shared.now();
         for stored in variants.iter() {
             let core = &stored.core;

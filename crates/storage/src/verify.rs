@@ -13,7 +13,7 @@ use std::sync::Arc;
 use larder_policy::CacheKey;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::blob::{Hint, Owner, has_tree};
+use crate::blob::{Owner, has_tree};
 use crate::command::{Command, Recovered};
 use crate::digest::{BlobDigest, Digester};
 use crate::directory::{Fingerprint, Nominee, Place};
@@ -338,7 +338,7 @@ impl Check<'_> {
         }
         let set_aside = damaged.is_some();
         if let Some(owner) = damaged {
-            self.shared.blobs.hint(Hint::BadBlob(owner));
+            self.shared.blobs.condemn(owner);
         }
         let removed = remove_records(self.sender, vec![doomed])?.responses > 0;
         let gone = || self.shared.directory.get(doomed.id).is_none_or(|now| now.place != doomed.place);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::*;
 use crate::directory::Fingerprint;
 use crate::index::{Change, Entry, Index, Opener, Watermark};
+use crate::stats::IndexState;
 use crate::store::Ground;
 
 /// What a bad database does when it is called.
@@ -202,6 +203,78 @@ async fn a_watermark_never_passes_a_record_that_the_index_was_not_told_of() {
             assert!(begin >= *watermark, "{:?} was told after {watermark:?}", late.place);
         }
     }
+}
+
+/// A database with what another one has, that lets nobody scan it before the gate is gone.
+struct Slow {
+    of: Arc<dyn Index>,
+    gate: Mutex<Receiver<()>>,
+}
+
+impl Index for Slow {
+    fn get(&self, fingerprint: Fingerprint) -> io::Result<Vec<Entry>> {
+        self.of.get(fingerprint)
+    }
+
+    fn apply(&self, changes: &[Change], watermark: Option<Watermark>) -> io::Result<()> {
+        self.of.apply(changes, watermark)
+    }
+
+    fn watermark(&self) -> io::Result<Option<Watermark>> {
+        self.of.watermark()
+    }
+
+    fn scan(&self, visit: &mut dyn FnMut(Fingerprint, Entry) -> bool) -> io::Result<()> {
+        // What was found in batches before it was removed must not come back by them either.
+        let mut found = Vec::new();
+        self.of.scan(&mut |fingerprint, entry| {
+            found.push((fingerprint, entry));
+            true
+        })?;
+        let _ = self.gate.lock().unwrap().recv();
+        found.into_iter().all(|(fingerprint, entry)| visit(fingerprint, entry));
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.of.flush()
+    }
+}
+
+#[tokio::test]
+async fn what_is_found_damaged_while_only_the_index_knows_it_is_not_given_again() {
+    let mut bench = Bench::new(|options| options.memory_limit = 0);
+    let good = body(1, 600_000);
+    for n in 0..2 {
+        put(bench.store(), &key(n), &good).await.unwrap();
+    }
+    put(bench.store(), &key(2), &body(2, 1000)).await.unwrap();
+    bench.close().await;
+    let blobs = bench.blobs();
+    flip(blobs.first().unwrap(), 500_000);
+    let (gate, closed) = channel();
+    let (closed, sled) = (Mutex::new(Some(closed)), Opener::default().open);
+    let open = move |path: &Path, bytes| {
+        let gate = closed.lock().unwrap().take().ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::new(Slow { of: sled(path, bytes)?, gate: Mutex::new(gate) }) as Arc<dyn Index>)
+    };
+    let index = Opener { open: Arc::new(open), ..Opener::default() };
+    let store = Store::open_on(bench.options.clone(), Ground { index, ..Ground::default() }).unwrap();
+    let cut = get(&store, &key(0)).await.expect("the index knows it");
+    assert!(matches!(cut, Err(ReadError::Damaged { .. })));
+    // At once, and when the writer has heard of it.
+    assert!(get(&store, &key(0)).await.is_none());
+    until(&store, |stats| stats.quarantined == 1).await;
+    crate::purge::barrier(store.sender()).await.unwrap();
+    assert!(get(&store, &key(0)).await.is_none());
+    assert!(get(&store, &key(1)).await.is_none());
+    assert_eq!(store.stats().index, IndexState::Loading);
+    drop(gate);
+    store.ready().await;
+    until(&store, |stats| stats.objects == 1).await;
+    assert!(put(&store, &key(0), &good).await.is_some());
+    assert_eq!(get(&store, &key(0)).await.unwrap().unwrap(), good);
+    store.close().await;
 }
 
 /// What a power cut may leave: the index has what was flushed last, the segments went on.

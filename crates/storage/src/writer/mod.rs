@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 
 use crate::blob::{BLOCK, Hint, file_blocks};
 use crate::command::Command;
+use crate::directory::Place;
 use crate::error::OpenError;
 use crate::eviction::Ranked;
 use crate::files::StoreFile;
@@ -156,13 +157,14 @@ enum Phase {
     Ready,
 }
 
-/// Digest prefixes of the blobs that records were found for, or added since; and of those dropped since. And whose the partials
-/// are.
+/// Digest prefixes of the blobs that records were found for, or added since; and of those dropped since. Whose the partials
+/// are. And which records are dead, that may be about to be found.
 #[derive(Default)]
 struct Recovering {
     added: Vec<(u64, u32)>,
     dropped: Vec<u64>,
     partials: Vec<FoundPartial>,
+    buried: HashSet<Place>,
 }
 
 struct Writer {
@@ -317,7 +319,10 @@ impl Writer {
                     self.order.changed = true;
                 }
             }
-            Hint::BadBlob(owner) => self.drop_bad_blob(&owner),
+            Hint::BadBlob(owner) => {
+                self.drop_bad_blob(&owner);
+                self.shared.blobs.condemned.heard(&owner.file.name);
+            }
             Hint::Tree(digest, tree) => self.mend_tree(&digest, tree),
             Hint::BadRecord(fingerprint, place, fault) => self.drop_bad_record(fingerprint, place, fault),
         }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use super::{Phase, Writer};
 use crate::blob::{BLOCK, Owner, blob_blocks, file_blocks};
 use crate::digest::BlobDigest;
+use crate::directory::Place;
 use crate::layout::TempFile;
 use crate::owners;
 use crate::record::{FileKind, Head};
@@ -63,14 +64,17 @@ impl Writer {
     /// A reader or the scrub found wrong bytes in a blob, or none: nobody may have it any more.
     pub(super) fn drop_bad_blob(&mut self, owner: &Owner) {
         self.shared.memory.remove_variant(&owner.key, owner.variant);
-        let Some(nominee) = self.shared.directory.find_variant(owner.fingerprint, owner.variant) else {
-            return;
-        };
         // What came later names a body that was fetched anew.
         let names = |head: Head| head.file() == Some(owner.file) && head.sequence <= owner.sequence;
-        if !self.shared.segments.head(nominee.place).is_ok_and(names) {
-            return;
-        }
+        let names = |place: &Place| self.shared.segments.head(*place).is_ok_and(names);
+        let nominee = self.shared.directory.find_variant(owner.fingerprint, owner.variant);
+        let place = match nominee {
+            Some(nominee) => Some(nominee.place).filter(names),
+            None if self.is_ready() => None,
+            // It was served from what only the index knows yet.
+            None => self.shared.index.get(owner.fingerprint).iter().map(|entry| entry.place).find(names),
+        };
+        let Some(place) = place else { return };
         let prefix = owner.file.name.prefix();
         if owner.file.kind == FileKind::Partial {
             // One record names it, and it was never whole: there is little to look at.
@@ -90,7 +94,10 @@ impl Writer {
                 owners::tell(&owner.file.name, &[owner.key.as_str().to_owned()], 1, kept.as_deref());
             }
         }
-        self.kill(nominee.id);
+        match nominee {
+            Some(nominee) => self.kill(nominee.id),
+            None => self.bury(owner.fingerprint, place),
+        }
         self.shared.counters.removed.add(1);
         if owner.file.kind == FileKind::Partial {
             self.unlink(owner.file.kind, &owner.file.name);

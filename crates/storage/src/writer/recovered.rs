@@ -24,11 +24,14 @@ impl Writer {
     fn take_up(&mut self, found: &Recovered) {
         let shared = self.shared.clone();
         let (place, fingerprint) = (found.place, found.fingerprint);
-        if let (Some(file), Phase::Recovering(recovering)) = (found.file, &mut self.phase)
-            && file.kind == FileKind::Partial
-        {
-            let (prefix, variant) = (file.name.prefix(), found.variant);
-            recovering.partials.push(FoundPartial { prefix, fingerprint, variant });
+        if let Phase::Recovering(recovering) = &mut self.phase {
+            if recovering.buried.contains(&place) {
+                return;
+            }
+            if let Some(file) = found.file.filter(|file| file.kind == FileKind::Partial) {
+                let (prefix, variant) = (file.name.prefix(), found.variant);
+                recovering.partials.push(FoundPartial { prefix, fingerprint, variant });
+            }
         }
         let inside = self
             .segments

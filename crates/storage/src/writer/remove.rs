@@ -109,6 +109,9 @@ impl Writer {
 
     /// Takes a record that the directory does not have any more out of the index, and marks it dead.
     pub(super) fn bury(&mut self, fingerprint: Fingerprint, place: Place) {
+        if let Phase::Recovering(recovering) = &mut self.phase {
+            recovering.buried.insert(place);
+        }
         let watermark = self.watermark();
         self.index.change(Change { fingerprint, drop: Some(place), add: None }, watermark);
         if !self.segments.contains_key(&place.segment) {
