@@ -29,6 +29,7 @@ mod request;
 mod respond;
 mod server;
 mod shared;
+pub mod tls;
 mod transaction;
 mod tunnel;
 

@@ -1,0 +1,20 @@
+//! Certificates and handshakes, both sides.
+//!
+//! Today: the interception CA, the directory that it is kept in, and the leaves that are minted from it. A private key
+//! is here to sign with. It is never logged, never part of a `Debug` text, and written to one place only, with mode
+//! 0600 from the start.
+
+mod authority;
+mod certificate;
+mod directory;
+mod leaves;
+mod names;
+#[cfg(test)]
+mod tests;
+
+pub use authority::{Authority, CaError, CaOptions};
+pub use certificate::CaCertificate;
+pub use directory::{Authorities, CaCertificates, CaDirectory};
+pub use names::Subtree;
+
+pub(crate) use leaves::Leaves;
