@@ -12,7 +12,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use larder_server::config::{Destination, Listener, ListenerKind};
+use larder_server::config::{Destination, Listener};
 use larder_server::{Clock, Config, Server};
 use larder_storage::{Options, Store};
 
@@ -45,7 +45,7 @@ fn answer(length: usize, control: &str) -> Vec<u8> {
 
 fn proxy(directory: &std::path::Path) -> Server {
     let mut config = Config {
-        listeners: vec![Listener { address: "127.0.0.1:0".parse().unwrap(), kind: ListenerKind::Forward }],
+        listeners: vec![Listener { address: "127.0.0.1:0".parse().unwrap(), ..Listener::default() }],
         workers: 1,
         ..Config::default()
     };

@@ -7,6 +7,7 @@ mod collapse;
 mod damage;
 mod explain;
 mod framing;
+mod intercept;
 mod lifecycle;
 mod limits;
 mod overrides;

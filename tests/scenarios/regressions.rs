@@ -57,7 +57,11 @@ fn a_reverse_listener_cannot_put_words_into_another_origins_mouth() {
     let origin = larder_policy::TargetUri::parse(behind.url("/").as_bytes()).unwrap();
     let proxy = Proxy::with(move |config, _| {
         let kind = ListenerKind::Reverse { origin: origin.clone() };
-        config.listeners.push(Listener { address: "127.0.0.1:0".parse().unwrap(), kind });
+        config.listeners.push(Listener {
+            address: "127.0.0.1:0".parse().unwrap(),
+            kind,
+            ..Listener::default()
+        });
     });
     let mut reverse = Client::connect(proxy.server().addresses()[1]);
     reverse.send(format!("GET /p HTTP/1.1\r\nHost: {}\r\n\r\n", real.address));

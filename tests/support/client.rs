@@ -5,9 +5,9 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use super::message::Response;
 
-/// One connection to a proxy.
-pub struct Client {
-    pub reader: BufReader<TcpStream>,
+/// One connection to a proxy, or through it.
+pub struct Client<S = TcpStream> {
+    pub reader: BufReader<S>,
 }
 
 impl Client {
@@ -18,6 +18,21 @@ impl Client {
         Self { reader: BufReader::new(stream) }
     }
 
+    /// Tells the other side that no more will come.
+    pub fn finish_sending(&mut self) {
+        self.reader.get_ref().shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Asks for a tunnel, and has to get it.
+    pub fn tunnel(mut self, to: &str) -> Self {
+        self.send(format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n"));
+        let established = self.response("CONNECT");
+        assert_eq!(established.status, 200, "{}", established.text());
+        self
+    }
+}
+
+impl<S: Read + Write> Client<S> {
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         self.reader.get_mut().write_all(bytes.as_ref()).unwrap();
@@ -34,6 +49,12 @@ impl Client {
         }
         head.push_str("\r\n");
         self.send(head)
+    }
+
+    /// Sends a GET in origin-form, and reads the answer.
+    pub fn ask(&mut self, host: &str, path: &str, fields: &[&str]) -> Response {
+        let lines: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n")).response("GET")
     }
 
     /// Reads the answer to a request with this method.
@@ -54,11 +75,6 @@ impl Client {
         self.request(method, url, &all);
         self.send(body);
         self.response(method)
-    }
-
-    /// Tells the other side that no more will come.
-    pub fn finish_sending(&mut self) {
-        self.reader.get_ref().shutdown(Shutdown::Write).unwrap();
     }
 
     /// All bytes up to the end of the connection, however it ends.

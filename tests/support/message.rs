@@ -1,7 +1,6 @@
 //! Messages as the tests read them: a plain reader of its own, so that the proxy's codec does not check itself.
 
 use std::io::{self, BufRead, BufReader, Read};
-use std::net::TcpStream;
 
 /// A head: its first line and its fields, in order and case as received.
 #[derive(Debug, Clone)]
@@ -86,7 +85,7 @@ impl Response {
     }
 
     /// Reads one response. A cut body is told by `complete`, not by an error.
-    pub fn read(from: &mut BufReader<TcpStream>, method: &str) -> io::Result<Self> {
+    pub fn read(from: &mut BufReader<impl Read>, method: &str) -> io::Result<Self> {
         let mut interim = Vec::new();
         loop {
             let head = Head::read(from)?.ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -108,7 +107,7 @@ impl Response {
         }
     }
 
-    fn read_body(&mut self, from: &mut BufReader<TcpStream>) {
+    fn read_body(&mut self, from: &mut BufReader<impl Read>) {
         let chunked =
             self.field("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
         self.complete = if chunked {
@@ -122,7 +121,7 @@ impl Response {
         };
     }
 
-    fn read_chunks(&mut self, from: &mut BufReader<TcpStream>) -> io::Result<()> {
+    fn read_chunks(&mut self, from: &mut BufReader<impl Read>) -> io::Result<()> {
         loop {
             let mut line = String::new();
             from.read_line(&mut line)?;

@@ -7,6 +7,7 @@ pub mod message;
 pub mod origin;
 pub mod process;
 pub mod proxy;
+pub mod tls;
 
 use std::time::Duration;
 

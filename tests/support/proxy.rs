@@ -50,10 +50,7 @@ impl Proxy {
     fn launch(directory: Arc<TempDir>, settings: Settings, clock: Clock) -> Self {
         let mut options = Options::new(directory.path().join("cache"));
         let mut config = Config {
-            listeners: vec![Listener {
-                address: "127.0.0.1:0".parse().unwrap(),
-                kind: ListenerKind::Forward,
-            }],
+            listeners: vec![Listener { address: "127.0.0.1:0".parse().unwrap(), ..Listener::default() }],
             workers: 2,
             ..Config::default()
         };

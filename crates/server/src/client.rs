@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http::StatusCode;
 use larder_policy::Fields;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::timeout;
 
 use crate::http1::{
@@ -18,20 +17,6 @@ use crate::respond::{ClientGone, Length, Responder};
 
 /// The rest of a request's content is read and dropped for no longer than this.
 const DROP_TIME: Duration = Duration::from_secs(2);
-
-/// A connection that can be ended so that the other side sees it was cut.
-pub(crate) trait Abort {
-    /// Ends this half without an orderly end: once the other half is gone too, the connection is reset.
-    fn abort(self);
-}
-
-impl Abort for OwnedWriteHalf {
-    fn abort(self) {
-        let _ = socket2::SockRef::from(self.as_ref()).set_linger(Some(Duration::ZERO));
-        // Dropped, it would end the stream in an orderly way first.
-        self.forget();
-    }
-}
 
 /// Whether what is left of a request's content is known to be little enough to be read and dropped.
 pub(crate) fn is_short(framing: Framing, received: u64, bound: u64) -> bool {

@@ -5,11 +5,14 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use larder_policy::{PolicySettings, TargetUri};
+use larder_policy::{HostPattern, PolicySettings, TargetUri};
+
+use crate::tls::{Authorities, Leaves};
 
 /// Everything that [`Server::start`](crate::Server::start) needs besides the store and the clock.
 #[derive(Debug, Clone)]
@@ -24,6 +27,8 @@ pub struct Config {
     pub limits: Limits,
     /// How connections to the next hop are made.
     pub upstream: Upstream,
+    /// Which tunnels are opened, on listeners that do so.
+    pub intercept: Intercept,
     /// The readings of the caching rules. Its targeted fields are set for each listener, from `targeted_fields`, and parts are
     /// always stored.
     pub policy: PolicySettings,
@@ -45,14 +50,12 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listeners: vec![Listener {
-                address: SocketAddr::from(([127, 0, 0, 1], 3128)),
-                kind: ListenerKind::Forward,
-            }],
+            listeners: vec![Listener::default()],
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             access: Access::default(),
             limits: Limits::default(),
             upstream: Upstream::default(),
+            intercept: Intercept::default(),
             policy: PolicySettings::default(),
             targeted_fields: None,
             packages: true,
@@ -82,6 +85,44 @@ pub struct Listener {
     pub address: SocketAddr,
     /// What the listener is for.
     pub kind: ListenerKind,
+    /// The certificate with which the port itself speaks TLS, HTTP/2 included. Default: none, plain TCP.
+    pub tls: Option<PortCertificate>,
+    /// Whether tunnels are opened that [`Intercept`] does not leave out. Default: no.
+    pub intercept: bool,
+}
+
+impl Default for Listener {
+    /// A plain forward proxy on 127.0.0.1:3128.
+    fn default() -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], 3128));
+        Self { address, kind: ListenerKind::Forward, tls: None, intercept: false }
+    }
+}
+
+/// A certificate and its key, in PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortCertificate {
+    /// The certificate, those of its issuers behind it.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// Which tunnels are opened, so that what is inside is cached, judged and logged.
+///
+/// The lists name hosts; a later one does not undo an earlier: what is `required` is opened whatever else is said.
+#[derive(Debug, Clone, Default)]
+pub struct Intercept {
+    /// The CA that signs for the hosts. Without one nothing is opened. Default: none.
+    pub authorities: Option<Authorities>,
+    /// Only these are opened. Default: none are named, and all are.
+    pub only: Vec<HostPattern>,
+    /// These are never opened. Default: none.
+    pub bypass: Vec<HostPattern>,
+    /// These must be opened: a client that does not let them be does not reach them. Default: none.
+    pub required: Vec<HostPattern>,
+    /// Whether tunnels to addresses, not names, are opened. Default: no, since a certificate for an address is rarely expected.
+    pub addresses: bool,
 }
 
 /// What a listener is for.
@@ -189,6 +230,20 @@ pub struct Limits {
     pub drain_bytes: u64,
     /// Both directions of a tunnel silent for this long end it. Default: 10 min.
     pub tunnel_idle_timeout: Duration,
+    /// A client's TLS handshake, on the port or in a tunnel that is to be opened; a client that sends nothing for so long
+    /// in such a tunnel is taken to wait for the server, and tunnelled. Default: 10 s.
+    pub handshake_timeout: Duration,
+    /// Requests at a time on one HTTP/2 connection of a client. Default: 100.
+    pub http2_streams: u32,
+    /// Certificates for hosts that are kept in memory, some 2 KiB each. Default: 4096.
+    pub leaf_certificates: NonZeroUsize,
+    /// Pairs of client and host that are tunnelled since the client rejected the certificate, or the host wants one of the client's.
+    /// Default: 10,000.
+    pub learned_bypasses: usize,
+    /// Such a pair is forgotten after this. Default: 1 day.
+    pub learned_bypass_time: Duration,
+    /// Hosts that one client may teach within ten minutes; one that rejects more certificates teaches none. Default: 3.
+    pub learned_bypasses_per_client: usize,
     /// On a graceful stop, requests and tunnels get this long to end. Default: 30 s.
     pub drain_timeout: Duration,
     /// A body whose last reader left is still fetched to its end if no more than this is missing. Default: 64 MiB.
@@ -221,6 +276,12 @@ impl Default for Limits {
             uncacheable_mark: Duration::from_secs(5),
             drain_bytes: 64 * 1024,
             tunnel_idle_timeout: Duration::from_secs(600),
+            handshake_timeout: Duration::from_secs(10),
+            http2_streams: 100,
+            leaf_certificates: Leaves::MOST,
+            learned_bypasses: 10_000,
+            learned_bypass_time: Duration::from_secs(24 * 60 * 60),
+            learned_bypasses_per_client: 3,
             drain_timeout: Duration::from_secs(30),
             finish_bytes: 64 * 1024 * 1024,
             partial_bytes: 1024 * 1024,

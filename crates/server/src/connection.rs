@@ -3,44 +3,38 @@
 //! After a request that could not be read the connection closes; content that nobody read is dropped within a bound, or
 //! the connection closes, so that it never becomes the next request (RFC 9112, 9.3).
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Method, StatusCode};
-use larder_policy::{CacheKey, ForwardReason, HostPort};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use crate::client::{Abort, ClientContent, ClientSide, is_short};
-use crate::config::ListenerKind;
+use crate::byte_stream::{Abort, Halves};
+use crate::client::{ClientContent, ClientSide, is_short};
+use crate::connect::{self, Opening};
+use crate::entrance::Entrance;
 use crate::http1::{
     self, BodyDecoder, BodyEncoder, ErrorKind, Framing, HeadLimits, ParseError, ReadError, Reader,
     RequestHead, Version, Writer,
 };
-use crate::origin::{ClientFailed, Destination};
-use crate::pages;
-use crate::pipeline::{self, Answered, Place};
+use crate::origin::ClientFailed;
+use crate::pipeline::Answered;
 use crate::record::Record;
-use crate::request::{ProxyRequest, Rejection, Target};
+use crate::request::{Rejection, Target};
 use crate::respond::{Answer, send};
-use crate::shared::{ListenerContext, Worker};
-use crate::transaction::{Ending, Outcome};
-use crate::tunnel::{self, Carried};
+use crate::transaction::Ending;
 
 /// After an answer that ends the connection, the client may still be sending: its bytes are dropped for this long, so that
 /// a reset does not take the answer from it.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// A client's connection and what it is for.
-pub(crate) struct Connection<R, W> {
-    worker: Arc<Worker>,
-    listener: Arc<ListenerContext>,
-    client: SocketAddr,
-    reader: Reader<R>,
-    writer: Writer<W>,
+pub(crate) struct Connection<H: Halves> {
+    entrance: Arc<Entrance>,
+    reader: Reader<H::Read>,
+    writer: Writer<H::Write>,
 }
 
 /// What becomes of the connection after a request.
@@ -56,28 +50,19 @@ enum Next {
     Reset,
 }
 
-impl<R, W> Connection<R, W>
-where
-    R: AsyncRead + Unpin + Send,
-    W: AsyncWrite + Abort + Unpin + Send,
-{
-    pub(crate) fn new(
-        worker: Arc<Worker>,
-        listener: Arc<ListenerContext>,
-        client: SocketAddr,
-        read: R,
-        write: W,
-    ) -> Self {
-        let limits = &worker.proxy.config.limits;
+impl<H: Halves> Connection<H> {
+    pub(crate) fn new(entrance: Arc<Entrance>, read: H::Read, write: H::Write) -> Self {
+        let limits = &entrance.proxy().config.limits;
         let head_limits = HeadLimits { bytes: limits.head_bytes, fields: limits.head_fields };
-        Self { reader: Reader::new(read, head_limits), writer: Writer::new(write), worker, listener, client }
+        Self { reader: Reader::new(read, head_limits), writer: Writer::new(write), entrance }
     }
 
     /// Serves requests until the connection ends.
     pub(crate) async fn serve(mut self) {
-        let mut draining = self.worker.draining.clone();
+        let worker = Arc::clone(&self.entrance.worker);
+        let mut draining = worker.draining.clone();
+        let limits = &worker.proxy.config.limits;
         loop {
-            let limits = &self.worker.proxy.config.limits;
             let idle = limits.keep_alive_timeout;
             self.writer.release();
             let readable = tokio::select! {
@@ -90,7 +75,7 @@ where
             let next = match timeout(limits.head_timeout, self.reader.request_head()).await {
                 Ok(Ok(Some(head))) => match self.request(head).await {
                     Requested::Answered(next) => next,
-                    Requested::Tunnel(tunnel) => return self.tunnel(*tunnel).await,
+                    Requested::Tunnel(opening) => return self.tunnel(*opening).await,
                 },
                 Ok(
                     Ok(None)
@@ -113,9 +98,10 @@ where
 
     /// One request.
     async fn request(&mut self, head: RequestHead) -> Requested {
-        let worker = Arc::clone(&self.worker);
+        let entrance = Arc::clone(&self.entrance);
+        let worker = &entrance.worker;
         let proxy = &worker.proxy;
-        let mut record = Record::new(&head, self.client, proxy.clock.now());
+        let mut record = Record::new(&head, entrance.client, proxy.clock.now());
         let framing = match http1::request_framing(&head) {
             Ok(framing) => framing,
             Err(error) => return Requested::Answered(self.refuse(record, &rejection_of(error)).await),
@@ -123,21 +109,15 @@ where
         let version = head.version;
         // A proxy does not honour an HTTP/1.0 client's keep-alive (RFC 9112, C.2.2).
         let persists = version == Version::Http11 && http1::persists(version, &head.fields);
-        let request =
-            match ProxyRequest::read(head, &self.listener.kind, &proxy.own.names.pseudonym, self.client.ip())
-            {
-                Ok(request) => request,
-                Err(rejection) => return Requested::Answered(self.refuse(record, &rejection).await),
-            };
-        record.target(&request);
-        let forward = matches!(self.listener.kind, ListenerKind::Forward);
-        if forward && !proxy.rules.permits_client(self.client.ip()) {
-            let answer = proxy.own.denied_client(self.client, record.started());
-            return Requested::Answered(self.conclude(record, answer).await);
-        }
+        let request = match entrance.admit(head, &mut record) {
+            Ok(request) => request,
+            Err(answer) => return Requested::Answered(self.conclude(record, *answer).await),
+        };
         if let Target::Tunnel(to) = &request.target {
-            let to = to.clone();
-            return self.open_tunnel(record, to).await;
+            return match connect::open(&entrance, record, to.clone()).await {
+                Ok(opening) => Requested::Tunnel(Box::new(opening)),
+                Err((record, answer)) => Requested::Answered(self.conclude(record, *answer).await),
+            };
         }
 
         let received = AtomicU64::new(0);
@@ -165,27 +145,8 @@ where
 
         let drain_bytes = proxy.config.limits.drain_bytes;
         let sent = {
-            let answered = match &request.target {
-                Target::Own(path) => Ok(own_page(&worker, &request, path, self.listener.address).into()),
-                Target::Uri(uri) | Target::Server(uri) => {
-                    let key = self.listener.policy.overrides.key(uri);
-                    let (asked, key) = match &self.listener.kind {
-                        ListenerKind::Forward => (uri, key),
-                        ListenerKind::Reverse { origin } => (origin, CacheKey::behind(origin, key.target())),
-                    };
-                    let destination = Destination {
-                        scheme: asked.scheme(),
-                        host: asked.host().to_owned(),
-                        port: asked.port(),
-                    };
-                    let content = if framing == Framing::None { None } else { Some(&mut upload) };
-                    let place = Place { key, destination, policy: Arc::clone(&self.listener.policy) };
-                    pipeline::answer(&worker, &request, place, content, &mut responder).await
-                }
-                // Handled above.
-                Target::Tunnel(_) => Err(ClientFailed::Gone),
-            };
-            match answered {
+            let content = if framing == Framing::None { None } else { Some(&mut upload) };
+            match entrance.answer(&request, content, &mut responder).await {
                 Ok(Answered { mut answer, uploading }) => {
                     let arrived = received.load(Ordering::Relaxed);
                     let awaits_word = request.expects_continue && arrived == 0;
@@ -208,7 +169,7 @@ where
         let sent = responder.sent();
         let reusable = responder.persists && responder.encoder == BodyEncoder::Ended;
         let until_close = responder.encoder == BodyEncoder::UntilClose;
-        record.finish(&worker, Some(&answer), sent, received.load(Ordering::Relaxed), ending);
+        record.finish(worker, Some(&answer), sent, received.load(Ordering::Relaxed), ending);
         Requested::Answered(match ending {
             Ending::Complete if reusable && upload.drop_rest(drain_bytes).await => Next::Continue,
             Ending::Complete => Next::Close,
@@ -227,7 +188,7 @@ where
             },
             ClientFailed::Gone => {
                 let received = received.load(Ordering::Relaxed);
-                record.finish(&self.worker, None, (0, 0), received, Ending::ClientAborted);
+                record.finish(&self.entrance.worker, None, (0, 0), received, Ending::ClientAborted);
                 return Next::Cut;
             }
         };
@@ -236,22 +197,23 @@ where
 
     /// A head that could be read, but is not carried out; its content is of unknown length, so that the connection ends.
     async fn refuse(&mut self, record: Record, rejection: &Rejection) -> Next {
-        let answer = self.worker.proxy.own.rejection(rejection, record.started());
+        let answer = self.entrance.proxy().own.rejection(rejection, record.started());
         self.conclude(record, answer).await
     }
 
     /// A head that could not be read.
     async fn unreadable(&mut self, rejection: &Rejection) -> Next {
-        let now = self.worker.proxy.clock.now();
-        let record = Record::unreadable(self.client, now, rejection.status);
-        tracing::debug!(client = %self.client, "unreadable request: {}", rejection.reason);
-        let answer = self.worker.proxy.own.rejection(rejection, now);
+        let (proxy, client) = (self.entrance.proxy(), self.entrance.client);
+        let now = proxy.clock.now();
+        let record = Record::unreadable(client, now, rejection.status);
+        tracing::debug!(%client, "unreadable request: {}", rejection.reason);
+        let answer = proxy.own.rejection(rejection, now);
         self.conclude(record, answer).await
     }
 
     /// Sends an answer that ends the connection.
     async fn conclude(&mut self, record: Record, mut answer: Answer) -> Next {
-        let worker = Arc::clone(&self.worker);
+        let worker = Arc::clone(&self.entrance.worker);
         let started = self.writer.written();
         let method = if record.transaction.method == "HEAD" { Method::HEAD } else { Method::GET };
         let mut responder = ClientSide {
@@ -270,51 +232,19 @@ where
         if ending == Ending::Complete { Next::Close } else { Next::Cut }
     }
 
-    /// CONNECT, up to the answer.
-    async fn open_tunnel(&mut self, mut record: Record, to: HostPort) -> Requested {
-        let worker = Arc::clone(&self.worker);
-        let proxy = &worker.proxy;
-        let now = record.started();
-        if !proxy.rules.permits_connect_port(to.port()) {
-            let reason = format!(
-                "CONNECT may not reach port {}; the operator can allow it with --connect-ports",
-                to.port()
-            );
-            let rejection = Rejection { status: StatusCode::FORBIDDEN, reason: reason.into() };
-            return Requested::Answered(self.refuse(record, &rejection).await);
-        }
-        match worker.origins.connector().tunnel(to.host(), to.port()).await {
-            Ok((server, hop, early_down)) => {
-                self.writer.raw(b"HTTP/1.1 200 Connection established\r\n\r\n");
-                record.transaction.next_hop = hop;
-                Requested::Tunnel(Box::new(Tunnel { record, server, early_down }))
-            }
-            Err(error) => {
-                let mut answer = proxy.own.upstream_failure(&error, ForwardReason::Method, now);
-                answer.forwarded = None;
-                Requested::Answered(self.conclude(record, answer).await)
-            }
-        }
-    }
-
-    async fn tunnel(mut self, tunnel: Tunnel) {
-        let Tunnel { mut record, server, early_down } = tunnel;
-        let limits = &self.worker.proxy.config.limits;
-        let _entered = self.worker.proxy.metrics.tunnels.enter();
-        let carried = Arc::new(Carried::default());
+    /// A CONNECT that is granted: the connection is not HTTP/1.1 any more.
+    async fn tunnel(mut self, opening: Opening) {
+        let limits = &self.entrance.proxy().config.limits;
+        self.writer.raw(b"HTTP/1.1 200 Connection established\r\n\r\n");
         let greeted = timeout(limits.client_write_timeout, self.writer.flush()).await;
         let head = self.writer.written();
-        if matches!(greeted, Ok(Ok(()))) {
-            let (read, early_up) = self.reader.into_parts();
-            let client = (read, self.writer.into_inner());
-            let idle = limits.tunnel_idle_timeout;
-            tunnel::carry(client, early_up.freeze(), server, early_down, idle, Arc::clone(&carried)).await;
+        let (read, early) = self.reader.into_parts();
+        match H::join(read, self.writer.into_inner(), early) {
+            Ok(client) if matches!(greeted, Ok(Ok(()))) => {
+                opening.carry_out(self.entrance, client, head).await;
+            }
+            _ => opening.give_up(&self.entrance),
         }
-        let (up, down) = (carried.up.load(Ordering::Relaxed), carried.down.load(Ordering::Relaxed));
-        record.transaction.status = 200;
-        record.transaction.outcome = Outcome::Tunnel;
-        record.transaction.origin_received = down;
-        record.finish(&self.worker, None, (head + down, down), up, Ending::Complete);
     }
 
     /// Ends the connection without taking the answer from a client that is still sending.
@@ -333,13 +263,7 @@ where
 
 enum Requested {
     Answered(Next),
-    Tunnel(Box<Tunnel>),
-}
-
-struct Tunnel {
-    record: Record,
-    server: tokio::net::TcpStream,
-    early_down: Bytes,
+    Tunnel(Box<Opening>),
 }
 
 fn rejection_of(error: ParseError) -> Rejection {
@@ -350,31 +274,4 @@ fn rejection_of(error: ParseError) -> Rejection {
         ErrorKind::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
     };
     Rejection { status, reason: error.to_string().into() }
-}
-
-/// What the proxy says of itself.
-fn own_page(worker: &Worker, request: &ProxyRequest, path: &str, address: SocketAddr) -> Answer {
-    let proxy = &worker.proxy;
-    let now = proxy.clock.now();
-    match (&request.method, path) {
-        (&Method::GET | &Method::HEAD, "/") => {
-            let page = pages::landing(address);
-            proxy.own.page(StatusCode::OK, Outcome::Local, now, "text/html; charset=utf-8", page)
-        }
-        (&Method::OPTIONS, _) => {
-            let mut answer = proxy.own.text(StatusCode::OK, Outcome::Local, now, "");
-            crate::respond::add(
-                &mut answer.fields,
-                "Allow",
-                "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH, CONNECT",
-            );
-            answer
-        }
-        _ => {
-            let text = format!(
-                "larder: this is a proxy, and there is nothing at {path} of its own. Ask it for a whole URL (curl -x http://{address} URL), or see http://{address}/."
-            );
-            proxy.own.text(StatusCode::NOT_FOUND, Outcome::Local, now, &text)
-        }
-    }
 }

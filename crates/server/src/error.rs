@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use crate::access::Prohibited;
 use crate::http1::{ErrorKind, ParseError, ReadError};
+use crate::tls::CaError;
 
 /// Why the proxy could not start.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,20 @@ pub enum StartError {
     /// A file of trusted certificates could not be used.
     #[error("cannot use {} as a file of trusted certificates: {reason}", path.display())]
     UpstreamCa {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A listener is to open tunnels, and there is no CA.
+    #[error("a listener is to intercept, and there is no CA to sign for the hosts")]
+    NoAuthority,
+    /// The CA cannot be used.
+    #[error("cannot use the CA")]
+    Ca(#[source] CaError),
+    /// A listener's certificate or key could not be used.
+    #[error("cannot use {} for TLS: {reason}", path.display())]
+    PortCertificate {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.

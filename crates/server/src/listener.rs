@@ -9,13 +9,18 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::server::TlsStream;
 
+use crate::byte_stream::{ByteStream, Tcp, Tls};
 use crate::config::Config;
 use crate::connection::Connection;
+use crate::entrance::Entrance;
 use crate::error::StartError;
+use crate::http2;
 use crate::limits::Place;
 use crate::origin::Pool;
 use crate::shared::{ListenerContext, Phase, Worker};
+use crate::tls::port_tls;
 
 /// Connections that the system keeps until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -48,10 +53,9 @@ pub(crate) fn bind(config: &Config) -> Result<Vec<Bound>, StartError> {
             let socket = listen(listener.address).map_err(failed)?;
             let address = socket.local_addr().map_err(failed)?;
             let policy = Arc::new(config.policy_of(&listener.kind));
-            Ok(Bound {
-                socket,
-                context: Arc::new(ListenerContext { kind: listener.kind.clone(), address, policy }),
-            })
+            let tls = listener.tls.as_ref().map(port_tls).transpose()?;
+            let (kind, intercept) = (listener.kind.clone(), listener.intercept);
+            Ok(Bound { socket, context: Arc::new(ListenerContext { kind, address, policy, tls, intercept }) })
         })
         .collect()
 }
@@ -149,9 +153,33 @@ async fn serve(
     let _entered = worker.proxy.metrics.client_connections.enter();
     // Answers are gathered before they are written, so that nothing is won by waiting for more.
     let _ = stream.set_nodelay(true);
-    let (read, write) = stream.into_split();
-    Connection::new(worker, context, client, read, write).serve().await;
+    let secure = context.tls.is_some();
+    let entrance = Arc::new(Entrance { worker, listener: context, client, secure, inside: None });
+    match &entrance.listener.tls {
+        None => {
+            let (read, write) = stream.into_split();
+            Connection::<Tcp>::new(entrance, read, write).serve().await;
+        }
+        Some(tls) => {
+            let handshake = tls.accept(ByteStream::tcp(stream));
+            match timeout(entrance.proxy().config.limits.handshake_timeout, handshake).await {
+                Ok(Ok(stream)) => serve_tls(entrance, stream).await,
+                Ok(Err(error)) => tracing::debug!(%client, "TLS handshake failed: {error}"),
+                Err(_) => tracing::debug!(%client, "the TLS handshake took too long"),
+            }
+        }
+    }
     drop(place);
+}
+
+/// What the two sides of a TLS connection have agreed to speak.
+pub(crate) async fn serve_tls(entrance: Arc<Entrance>, stream: TlsStream<ByteStream>) {
+    if stream.get_ref().1.alpn_protocol() == Some(http2::ALPN) {
+        http2::serve(entrance, stream).await;
+    } else {
+        let (read, write) = tokio::io::split(stream);
+        Connection::<Tls>::new(entrance, read, write).serve().await;
+    }
 }
 
 #[cfg(test)]
@@ -162,7 +190,7 @@ mod tests {
     fn a_busy_port_is_an_error_that_names_it() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let listener = crate::config::Listener { address, kind: crate::config::ListenerKind::Forward };
+        let listener = crate::config::Listener { address, ..crate::config::Listener::default() };
         let error = bind(&Config { listeners: vec![listener], ..Config::default() }).map(|_| ()).unwrap_err();
         assert_eq!(error.to_string(), format!("cannot listen on {address}"));
     }

@@ -10,8 +10,8 @@ use http::{Method, StatusCode};
 use larder_policy::{Fields, HostPort, RequestFacts, Scheme, TargetUri, list_members, remove_hop_by_hop};
 
 use crate::access::canonical;
-use crate::config::ListenerKind;
 use crate::http1::{RequestHead, Version};
+use crate::pages;
 
 /// A request that has one meaning.
 #[derive(Debug)]
@@ -43,6 +43,26 @@ pub(crate) enum Target {
     Own(String),
 }
 
+/// How the requests of a connection name what they are for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Way<'a> {
+    /// By whole URIs; CONNECT asks for tunnels.
+    Forward,
+    /// By paths, before this origin.
+    Reverse(&'a TargetUri),
+    /// By paths, inside a tunnel that was asked for under this name and opened.
+    Inside(&'a HostPort),
+}
+
+/// What is known of a request before it is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival<'a> {
+    pub(crate) way: Way<'a>,
+    pub(crate) client: IpAddr,
+    /// Whether it came over TLS.
+    pub(crate) secure: bool,
+}
+
 /// A request that is not carried out: the status and what the client did wrong, in a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rejection {
@@ -61,18 +81,14 @@ impl Rejection {
 }
 
 impl ProxyRequest {
-    /// Reads a head that came in on a listener of this kind. `pseudonym` is the proxy's own name in `Via`.
+    /// Reads a head. `pseudonym` is the proxy's own name in `Via`.
     ///
     /// # Errors
     ///
-    /// 400 for a target or `Host` that is missing, doubled or malformed; 405 for TRACE and for CONNECT on a reverse
-    /// listener; 417 for an unknown expectation; 508 for a request that has been here before.
-    pub(crate) fn read(
-        head: RequestHead,
-        kind: &ListenerKind,
-        pseudonym: &str,
-        client: IpAddr,
-    ) -> Result<Self, Rejection> {
+    /// 400 for a target or `Host` that is missing, doubled or malformed; 405 for TRACE, and for CONNECT where there are no
+    /// tunnels; 417 for an unknown expectation; 421 inside a tunnel for another authority than the tunnel's; 508 for a request
+    /// that has been here before.
+    pub(crate) fn read(head: RequestHead, arrival: Arrival<'_>, pseudonym: &str) -> Result<Self, Rejection> {
         let RequestHead { method, target, version, mut fields } = head;
         if method == Method::TRACE {
             return Err(Rejection::new(
@@ -81,9 +97,11 @@ impl ProxyRequest {
             ));
         }
         let host = single_host(&fields, version)?;
-        let target = match kind {
-            ListenerKind::Forward => forward_target(&method, &target, host.as_deref())?,
-            ListenerKind::Reverse { origin } => reverse_target(&method, &target, host.as_deref(), origin)?,
+        let host = host.as_deref();
+        let target = match arrival.way {
+            Way::Forward => forward_target(&method, &target, host)?,
+            Way::Reverse(origin) => reverse_target(&method, &target, host, origin)?,
+            Way::Inside(authority) => inside_target(&method, &target, host, authority)?,
         };
         if has_passed(&fields, pseudonym) {
             return Err(Rejection::new(
@@ -96,8 +114,8 @@ impl ProxyRequest {
         let takes_trailers =
             list_members(fields.all("te")).any(|member| member.eq_ignore_ascii_case(b"trailers"));
         remove_hop_by_hop(&mut fields);
-        if matches!(kind, ListenerKind::Reverse { .. }) {
-            say_who_asks(&mut fields, client);
+        if matches!(arrival.way, Way::Reverse(_)) {
+            say_who_asks(&mut fields, arrival);
         }
         fields.remove("expect");
         fields.remove("content-length");
@@ -121,7 +139,7 @@ fn single_host(fields: &Fields, version: Version) -> Result<Option<Vec<u8>>, Rej
     let mut hosts = fields.all("host");
     match (hosts.next(), hosts.next()) {
         (Some(_), Some(_)) => Err(Rejection::bad("there is more than one Host field")),
-        (None, _) if version == Version::Http11 => Err(Rejection::bad("there is no Host field")),
+        (None, _) if version >= Version::Http11 => Err(Rejection::bad("there is no Host field")),
         (Some(host), None) if host.contains(&b',') => {
             Err(Rejection::bad("there is more than one host in the Host field"))
         }
@@ -145,7 +163,50 @@ fn forward_target(method: &Method, target: &[u8], host: Option<&[u8]>) -> Result
         return Ok(Target::Own(String::from_utf8_lossy(target).into_owned()));
     }
     legal_host(host)?;
-    absolute(method, target)
+    Ok(own(absolute(method, target)?))
+}
+
+/// The proxy's own name leads to itself.
+fn own(target: Target) -> Target {
+    match target {
+        Target::Uri(uri) if uri.host() == pages::OWN_NAME => Target::Own(uri.path_and_query().to_owned()),
+        other => other,
+    }
+}
+
+/// Inside a tunnel, what is asked for must be of the authority that the tunnel was asked for: the certificate was made for its
+/// name, and access was judged by it (RFC 9110, 7.4).
+fn inside_target(
+    method: &Method,
+    target: &[u8],
+    host: Option<&[u8]>,
+    authority: &HostPort,
+) -> Result<Target, Rejection> {
+    if *method == Method::CONNECT {
+        return Err(Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "there are no tunnels inside a tunnel"));
+    }
+    let malformed = |error| Rejection::bad(format!("the target or the Host field is malformed: {error}"));
+    let tunnel = authority.to_string();
+    let named = host.filter(|host| !host.is_empty()).unwrap_or(tunnel.as_bytes());
+    let of_host = |path: &[u8]| TargetUri::from_parts(Scheme::Https, named, path).map_err(malformed);
+    let asked = if target == b"*" {
+        if *method != Method::OPTIONS {
+            return Err(Rejection::bad("only OPTIONS can have the target *"));
+        }
+        Target::Server(of_host(b"/")?)
+    } else if target.starts_with(b"/") {
+        Target::Uri(of_host(target)?)
+    } else {
+        legal_host(host)?;
+        absolute(method, target)?
+    };
+    let (Target::Uri(uri) | Target::Server(uri)) = &asked else { return Ok(asked) };
+    let meant = (uri.scheme(), uri.host(), uri.port()) == (Scheme::Https, authority.host(), authority.port());
+    if !meant {
+        let reason = format!("this tunnel leads to {authority}, and the request is for {}", uri.authority());
+        return Err(Rejection::new(StatusCode::MISDIRECTED_REQUEST, reason));
+    }
+    Ok(own(asked))
 }
 
 fn absolute(method: &Method, target: &[u8]) -> Result<Target, Rejection> {
@@ -237,11 +298,11 @@ const TOLD_BY_PROXIES: [&str; 20] = [
 ];
 
 /// A reverse proxy passes none of these on, and says itself who asks.
-fn say_who_asks(fields: &mut Fields, client: IpAddr) {
+fn say_who_asks(fields: &mut Fields, arrival: Arrival<'_>) {
     fields.retain(|name, _| !TOLD_BY_PROXIES.iter().any(|told| name.eq_ignore_ascii_case(told)));
     // Printed from an address and a constant, which are field values.
-    let _ = fields.push("X-Forwarded-For", canonical(client).to_string().as_bytes());
-    let _ = fields.push("X-Forwarded-Proto", b"http");
+    let _ = fields.push("X-Forwarded-For", canonical(arrival.client).to_string().as_bytes());
+    let _ = fields.push("X-Forwarded-Proto", if arrival.secure { b"https" } else { b"http" });
 }
 
 /// Whether `Via` names this proxy (RFC 9110, 7.6.3).
@@ -259,7 +320,7 @@ fn expectation(fields: &Fields, version: Version) -> Result<bool, Rejection> {
         if !member.eq_ignore_ascii_case(b"100-continue") {
             return Err(Rejection::new(StatusCode::EXPECTATION_FAILED, "only 100-continue can be expected"));
         }
-        expects = version == Version::Http11;
+        expects = version >= Version::Http11;
     }
     Ok(expects)
 }
@@ -286,14 +347,15 @@ mod tests {
     use super::*;
     use crate::http1::{HeadLimits, parse_request};
 
-    fn read(kind: &ListenerKind, raw: &str) -> Result<ProxyRequest, Rejection> {
+    fn read(way: Way<'_>, raw: &str) -> Result<ProxyRequest, Rejection> {
         let limits = HeadLimits { bytes: 65_536, fields: 100 };
         let (head, _) = parse_request(raw.as_bytes(), &limits).unwrap().unwrap();
-        ProxyRequest::read(head, kind, "larder-1", "192.0.2.9".parse().unwrap())
+        let arrival = Arrival { way, client: "192.0.2.9".parse().unwrap(), secure: false };
+        ProxyRequest::read(head, arrival, "larder-1")
     }
 
     fn forward(raw: &str) -> Result<ProxyRequest, Rejection> {
-        read(&ListenerKind::Forward, raw)
+        read(Way::Forward, raw)
     }
 
     fn status(result: Result<ProxyRequest, Rejection>) -> u16 {
@@ -389,17 +451,50 @@ mod tests {
 
     #[test]
     fn a_reverse_listener_asks_a_plain_origin_under_the_clients_name_and_a_tls_one_under_its_own() {
-        let plain = ListenerKind::Reverse { origin: TargetUri::parse(b"http://127.0.0.1:8080/").unwrap() };
-        let tls = ListenerKind::Reverse { origin: TargetUri::parse(b"https://app.example/").unwrap() };
+        let plain = TargetUri::parse(b"http://127.0.0.1:8080/").unwrap();
+        let tls = TargetUri::parse(b"https://app.example/").unwrap();
+        let (plain, tls) = (Way::Reverse(&plain), Way::Reverse(&tls));
         let raw = "GET /x HTTP/1.1\r\nHost: www.example\r\n\r\n";
-        assert_eq!(uri(read(&plain, raw).unwrap()), "http://www.example/x");
-        assert_eq!(uri(read(&tls, raw).unwrap()), "https://app.example/x");
+        assert_eq!(uri(read(plain, raw).unwrap()), "http://www.example/x");
+        assert_eq!(uri(read(tls, raw).unwrap()), "https://app.example/x");
         let told = "GET /x HTTP/1.1\r\nHost: www.example\r\nX-Forwarded-Host: evil\r\nx-original-url: /admin\r\nX-Forwarded-For: 1.1.1.1\r\nX-Mine: 1\r\n\r\n";
-        let request = read(&plain, told).unwrap();
+        let request = read(plain, told).unwrap();
         let lines: Vec<(&str, &[u8])> = request.fields.iter().skip(1).collect();
         let expected: [(&str, &[u8]); 3] =
             [("X-Mine", b"1"), ("X-Forwarded-For", b"192.0.2.9"), ("X-Forwarded-Proto", b"http")];
         assert_eq!(lines, expected);
-        assert_eq!(status(read(&plain, "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n")), 405);
+        assert_eq!(status(read(plain, "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n")), 405);
+    }
+
+    #[test]
+    fn inside_a_tunnel_everything_is_for_the_tunnels_authority() {
+        let tunnel = HostPort::parse(b"a.example:443").unwrap();
+        let inside = |raw: &str| read(Way::Inside(&tunnel), raw);
+        let found = uri(inside("GET /x?y HTTP/1.1\r\nHost: A.example\r\n\r\n").unwrap());
+        assert_eq!(found, "https://a.example/x?y");
+        for (raw, expected) in [
+            ("GET / HTTP/1.1\r\nHost: a.example:443\r\n\r\n", 0),
+            ("GET / HTTP/1.0\r\n\r\n", 0),
+            ("GET https://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n", 0),
+            ("OPTIONS * HTTP/1.1\r\nHost: a.example\r\n\r\n", 0),
+            ("GET / HTTP/1.1\r\nHost: b.example\r\n\r\n", 421),
+            ("GET / HTTP/1.1\r\nHost: a.example:8443\r\n\r\n", 421),
+            ("GET http://a.example:443/ HTTP/1.1\r\nHost: a.example\r\n\r\n", 421),
+            ("OPTIONS * HTTP/1.1\r\nHost: b.example\r\n\r\n", 421),
+            ("CONNECT a.example:443 HTTP/1.1\r\nHost: a.example\r\n\r\n", 405),
+            ("GET * HTTP/1.1\r\nHost: a.example\r\n\r\n", 400),
+        ] {
+            assert_eq!(status(inside(raw)), expected, "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn the_proxys_own_name_leads_to_itself() {
+        let own = forward("GET http://larder.internal/ca.pem HTTP/1.1\r\nHost: larder.internal\r\n\r\n");
+        assert!(matches!(own.unwrap().target, Target::Own(path) if path == "/ca.pem"));
+        let tunnel = HostPort::parse(b"larder.internal:443").unwrap();
+        let raw = "GET /trust HTTP/1.1\r\nHost: larder.internal\r\n\r\n";
+        let own = read(Way::Inside(&tunnel), raw).unwrap();
+        assert!(matches!(own.target, Target::Own(path) if path == "/trust"));
     }
 }

@@ -207,6 +207,7 @@ pub(crate) fn version_digits(version: Version) -> &'static str {
     match version {
         Version::Http10 => "1.0",
         Version::Http11 => "1.1",
+        Version::Http2 => "2.0",
     }
 }
 
@@ -241,8 +242,9 @@ impl OwnAnswers {
         outcome: Outcome,
         now: Timestamp,
         kind: &str,
-        page: String,
+        page: impl Into<Bytes>,
     ) -> Answer {
+        let page = page.into();
         let mut fields = Fields::new();
         add(&mut fields, "Date", &HttpDate(now).to_string());
         add(&mut fields, "Content-Type", kind);
@@ -253,7 +255,7 @@ impl OwnAnswers {
             reason: None,
             fields,
             length: Length::Known(page.len() as u64),
-            content: Content::Bytes(Bytes::from(page)),
+            content: Content::Bytes(page),
             outcome,
             forwarded: None,
             next_hop: NextHop::None,

@@ -19,6 +19,7 @@ use crate::collapse::Flights;
 use crate::config::{Config, Destination, Limits, ListenerKind};
 use crate::control;
 use crate::error::StartError;
+use crate::intercept::Interception;
 use crate::limits::ConnectionLimits;
 use crate::listener::{self, Bound};
 use crate::metrics::Metrics;
@@ -56,6 +57,13 @@ impl Server {
             metrics.show_access_log_losses(log.losses());
         }
         let limits = Arc::new(config.limits.clone());
+        let interception = Interception::new(&config.intercept, &config.limits)?;
+        if interception.is_none() && config.listeners.iter().any(|listener| listener.intercept) {
+            return Err(StartError::NoAuthority);
+        }
+        if let Some(interception) = &interception {
+            metrics.show_learned(Arc::clone(&interception.learned));
+        }
         let flights = Arc::new(Flights::new(limits.waiters_per_key, limits.uncacheable_mark));
         let control = control::start(&config, &metrics, &store, &clock, &flights)?;
         let mut own_addresses = addresses.clone();
@@ -70,6 +78,7 @@ impl Server {
             flights,
             connections: Arc::new(ConnectionLimits::new(&limits)),
             own: OwnAnswers { names },
+            interception,
             boundaries: AtomicUsize::new(0),
             config,
             store,

@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use larder_policy::{PolicySettings, TargetUri, Timestamp, packages};
 use larder_storage::Store;
 use tokio::sync::{Notify, watch};
+use tokio_rustls::TlsAcceptor;
 
 use crate::access::AccessRules;
 use crate::access_log::AccessLog;
 use crate::clock::Clock;
 use crate::collapse::Flights;
 use crate::config::{Config, ListenerKind};
+use crate::intercept::Interception;
 use crate::limits::ConnectionLimits;
 use crate::metrics::Metrics;
 use crate::origin::Origins;
@@ -28,6 +30,8 @@ pub(crate) struct Proxy {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) access_log: Option<Arc<AccessLog>>,
     pub(crate) own: OwnAnswers,
+    /// None where there is no CA.
+    pub(crate) interception: Option<Interception>,
     pub(crate) connections: Arc<ConnectionLimits>,
     pub(crate) boundaries: AtomicUsize,
 }
@@ -43,11 +47,14 @@ pub(crate) struct Worker {
 }
 
 /// What a connection knows of the listener that it came in on.
-#[derive(Debug)]
 pub(crate) struct ListenerContext {
     pub(crate) kind: ListenerKind,
     pub(crate) address: SocketAddr,
     pub(crate) policy: Arc<PolicySettings>,
+    /// TLS for the port itself.
+    pub(crate) tls: Option<TlsAcceptor>,
+    /// Whether tunnels are opened that may be.
+    pub(crate) intercept: bool,
 }
 
 /// How far a proxy is with its stop.

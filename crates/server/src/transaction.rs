@@ -30,6 +30,8 @@ pub(crate) enum Outcome {
     ClientRefresh,
     /// CONNECT, bytes both ways.
     Tunnel,
+    /// CONNECT, opened: what is inside has transactions of its own.
+    Opened,
     /// Refused by access rules.
     Denied,
     /// `only-if-cached` and nothing usable stored.

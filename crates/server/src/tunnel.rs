@@ -1,15 +1,17 @@
-//! CONNECT: bytes both ways, nothing looked at, nothing stored.
+//! Tunnels: bytes both ways, nothing looked at, nothing stored.
 //!
-//! Each direction ends by itself (TCP half-close). Both silent for the idle limit, or the proxy's stop, end the tunnel.
+//! Each direction ends by itself (TCP half-close). Both silent for the idle limit, or the proxy's stop, end the tunnel. Between two
+//! TCP connections the bytes stay in the kernel (splice), once there are enough of them to be worth a pipe.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
+
+use crate::byte_stream::ByteStream;
 
 /// What an idle tunnel holds for each direction.
 const SMALL: usize = 8 * 1024;
@@ -26,47 +28,61 @@ pub(crate) struct Carried {
 }
 
 /// Carries bytes until both directions have ended, both are silent for `idle`, or one fails.
-///
-/// `early_up` and `early_down` were read before the tunnel began and go first.
-pub(crate) async fn carry<C, D, S>(
-    (mut client_read, mut client_write): (C, D),
-    early_up: Bytes,
-    server: S,
-    early_down: Bytes,
-    idle: Duration,
-    carried: Arc<Carried>,
-) where
-    C: AsyncRead + Unpin,
-    D: AsyncWrite + Unpin,
-    S: AsyncRead + AsyncWrite,
-{
-    let (mut server_read, mut server_write) = tokio::io::split(server);
-    let up = one_way(&mut client_read, &mut server_write, early_up, &carried.up);
-    let down = one_way(&mut server_read, &mut client_write, early_down, &carried.down);
-    let both = async { tokio::try_join!(up, down) };
+pub(crate) async fn carry(client: ByteStream, server: ByteStream, idle: Duration, carried: &Carried) {
+    let both = async {
+        match (client.into_tcp(), server.into_tcp()) {
+            (Ok((client, early_up)), Ok((server, early_down))) => {
+                let (mut client_read, mut client_write) = client.into_split();
+                let (mut server_read, mut server_write) = server.into_split();
+                let up = kernel::one_way(&mut client_read, &mut server_write, early_up, &carried.up);
+                let down = kernel::one_way(&mut server_read, &mut client_write, early_down, &carried.down);
+                tokio::try_join!(up, down).map(|_| ())
+            }
+            (client, server) => {
+                let whole = |tcp: Result<_, ByteStream>| {
+                    tcp.map_or_else(|other| other, |(tcp, early)| ByteStream::tcp(tcp).after(early))
+                };
+                let (mut client_read, mut client_write) = tokio::io::split(whole(client));
+                let (mut server_read, mut server_write) = tokio::io::split(whole(server));
+                let up = copy(&mut client_read, &mut server_write, u64::MAX, &carried.up);
+                let down = copy(&mut server_read, &mut client_write, u64::MAX, &carried.down);
+                tokio::try_join!(up, down).map(|_| ())
+            }
+        }
+    };
     tokio::select! {
         _ = both => {}
-        () = silence(&carried, idle) => {}
+        () = silence(carried, idle) => {}
     }
 }
 
-async fn one_way<R, W>(from: &mut R, to: &mut W, early: Bytes, count: &AtomicU64) -> io::Result<()>
+/// What ended a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Copied {
+    /// The end of the stream, which was passed on.
+    All,
+    /// As many bytes as were to be copied.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only splice goes on from there"))]
+    Enough,
+}
+
+/// Copies until the end, or until so many bytes have gone.
+async fn copy<R, W>(from: &mut R, to: &mut W, enough: u64, count: &AtomicU64) -> io::Result<Copied>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    if !early.is_empty() {
-        to.write_all(&early).await?;
-        count.fetch_add(early.len() as u64, Ordering::Relaxed);
-    }
-    drop(early);
+    let mut copied = 0;
     let mut buffer = BytesMut::with_capacity(SMALL);
-    loop {
+    while copied < enough {
         let read = from.read_buf(&mut buffer).await?;
         if read == 0 {
-            return to.shutdown().await;
+            to.shutdown().await?;
+            return Ok(Copied::All);
         }
         to.write_all(&buffer).await?;
+        to.flush().await?;
+        copied += read as u64;
         count.fetch_add(read as u64, Ordering::Relaxed);
         let filled = read == buffer.capacity();
         buffer.clear();
@@ -74,6 +90,7 @@ where
             buffer = BytesMut::with_capacity(LARGE);
         }
     }
+    Ok(Copied::Enough)
 }
 
 /// Returns once nothing has been carried for `idle`.
@@ -92,45 +109,161 @@ async fn silence(carried: &Carried, idle: Duration) {
     }
 }
 
+#[cfg(target_os = "linux")]
+mod kernel {
+    //! From one TCP connection to another without a copy to user space.
+
+    use std::os::fd::OwnedFd;
+
+    use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+    use tokio::io::Interest;
+    use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+    use super::{AsyncWriteExt, AtomicU64, BytesMut, Copied, Ordering, copy, io};
+
+    /// A tunnel that has carried less in a direction does without a pipe for it.
+    const WORTH_A_PIPE: u64 = 64 * 1024;
+    /// What a pipe should hold. One user's pipes have a bound in all, beyond which they are made smaller.
+    const PIPE_BYTES: usize = 256 * 1024;
+    /// A smaller pipe costs more than it saves.
+    const LEAST_PIPE_BYTES: usize = 64 * 1024;
+
+    pub(super) async fn one_way(
+        from: &mut OwnedReadHalf,
+        to: &mut OwnedWriteHalf,
+        early: BytesMut,
+        count: &AtomicU64,
+    ) -> io::Result<()> {
+        if !early.is_empty() {
+            to.write_all(&early).await?;
+            count.fetch_add(early.len() as u64, Ordering::Relaxed);
+        }
+        drop(early);
+        if copy(from, to, WORTH_A_PIPE, count).await? == Copied::All {
+            return Ok(());
+        }
+        match pipe() {
+            Some((out, into)) => spliced(from, to, (&out, &into), count).await,
+            None => copy(from, to, u64::MAX, count).await.map(|_| ()),
+        }
+    }
+
+    /// A pipe that is large enough, if there is one to be had.
+    fn pipe() -> Option<(OwnedFd, OwnedFd)> {
+        let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
+        let bytes = fcntl_setpipe_size(&into, PIPE_BYTES)
+            .or_else(|_| rustix::pipe::fcntl_getpipe_size(&into))
+            .unwrap_or_default();
+        (bytes >= LEAST_PIPE_BYTES).then_some((out, into))
+    }
+
+    /// The pipe is empty before anything is read, so that a read which would block waits for the peer and for nothing else.
+    async fn spliced(
+        from: &OwnedReadHalf,
+        to: &mut OwnedWriteHalf,
+        (out, into): (&OwnedFd, &OwnedFd),
+        count: &AtomicU64,
+    ) -> io::Result<()> {
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+        let (source, sink) = (from.as_ref(), to.as_ref());
+        loop {
+            let take = || splice(source, None, into, None, PIPE_BYTES, flags).map_err(io::Error::from);
+            let mut held = source.async_io(Interest::READABLE, take).await?;
+            if held == 0 {
+                return to.shutdown().await;
+            }
+            while held > 0 {
+                let give = || splice(out, None, sink, None, held, flags).map_err(io::Error::from);
+                let given = sink.async_io(Interest::WRITABLE, give).await?;
+                if given == 0 {
+                    return Err(io::ErrorKind::WriteZero.into());
+                }
+                held -= given;
+                count.fetch_add(given as u64, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod kernel {
+    use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+    use super::{AsyncWriteExt, AtomicU64, BytesMut, Ordering, copy, io};
+
+    pub(super) async fn one_way(
+        from: &mut OwnedReadHalf,
+        to: &mut OwnedWriteHalf,
+        early: BytesMut,
+        count: &AtomicU64,
+    ) -> io::Result<()> {
+        to.write_all(&early).await?;
+        count.fetch_add(early.len() as u64, Ordering::Relaxed);
+        copy(from, to, u64::MAX, count).await.map(|_| ())
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tokio::net::{TcpListener, TcpStream};
+
     use super::*;
 
-    #[tokio::test]
-    async fn each_direction_ends_by_itself_and_early_bytes_go_first() {
-        let (client, client_far) = tokio::io::duplex(1 << 16);
-        let (server, mut server_far) = tokio::io::duplex(1 << 16);
+    /// Both ends of a TCP connection.
+    async fn tcp() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (near, far) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        (near.unwrap(), far.unwrap().0)
+    }
+
+    async fn both_ways<C, S>(client: C, client_far: ByteStream, server: S, server_far: ByteStream)
+    where
+        C: AsyncRead + AsyncWrite,
+        S: AsyncRead + AsyncWrite,
+    {
         let carried = Arc::new(Carried::default());
         let counts = Arc::clone(&carried);
-        let tunnel = tokio::spawn(carry(
-            tokio::io::split(client_far),
-            Bytes::from_static(b"early "),
-            server,
-            Bytes::from_static(b"hello "),
-            Duration::from_secs(60),
-            carried,
-        ));
+        let far = (client_far.after(b"early "[..].into()), server_far.after(b"hello "[..].into()));
+        let tunnel =
+            tokio::spawn(async move { carry(far.0, far.1, Duration::from_secs(60), &carried).await });
         let (mut client_read, mut client_write) = tokio::io::split(client);
-        client_write.write_all(b"up").await.unwrap();
-        client_write.shutdown().await.unwrap();
+        let (mut server_read, mut server_write) = tokio::io::split(server);
+        let long: Vec<u8> = (0..3_000_000_u32).map(|n| (n / 7) as u8).collect();
+        let send = async {
+            client_write.write_all(&long).await.unwrap();
+            client_write.shutdown().await.unwrap();
+        };
         let mut up = Vec::new();
-        server_far.read_to_end(&mut up).await.unwrap();
-        assert_eq!(up, b"early up");
-        server_far.write_all(b"down").await.unwrap();
-        server_far.shutdown().await.unwrap();
+        let (_, read) = tokio::join!(send, server_read.read_to_end(&mut up));
+        read.unwrap();
+        assert!(up.starts_with(b"early ") && up[6..] == long);
+        // The client has ended its direction; the other one still works.
+        server_write.write_all(b"down").await.unwrap();
+        server_write.shutdown().await.unwrap();
         let mut down = Vec::new();
         client_read.read_to_end(&mut down).await.unwrap();
         assert_eq!(down, b"hello down");
         tunnel.await.unwrap();
-        assert_eq!((counts.up.load(Ordering::Relaxed), counts.down.load(Ordering::Relaxed)), (8, 10));
+        let carried = (counts.up.load(Ordering::Relaxed), counts.down.load(Ordering::Relaxed));
+        assert_eq!(carried, (up.len() as u64, 10));
+    }
+
+    #[tokio::test]
+    async fn each_direction_ends_by_itself_and_early_bytes_go_first() {
+        let ((client, client_far), (server, server_far)) = (tcp().await, tcp().await);
+        both_ways(client, ByteStream::tcp(client_far), server, ByteStream::tcp(server_far)).await;
+        let (client, client_far) = tokio::io::duplex(1 << 16);
+        let (server, server_far) = tcp().await;
+        both_ways(client, ByteStream::other(client_far), server, ByteStream::tcp(server_far)).await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn silence_ends_it() {
         let (_client, client_far) = tokio::io::duplex(64);
-        let (server, _server_far) = tokio::io::duplex(64);
-        let idle = Duration::from_secs(600);
-        let carried = Arc::new(Carried::default());
-        carry(tokio::io::split(client_far), Bytes::new(), server, Bytes::new(), idle, carried).await;
+        let (_server, server_far) = tokio::io::duplex(64);
+        let (client, server) = (ByteStream::other(client_far), ByteStream::other(server_far));
+        carry(client, server, Duration::from_secs(600), &Carried::default()).await;
     }
 }

@@ -57,7 +57,11 @@ impl Bench {
         let before = TargetUri::parse(origin.url("/").as_bytes()).unwrap();
         let proxy = Proxy::with(move |config, _| {
             let kind = ListenerKind::Reverse { origin: before.clone() };
-            config.listeners.push(Listener { address: "127.0.0.1:0".parse().unwrap(), kind });
+            config.listeners.push(Listener {
+                address: "127.0.0.1:0".parse().unwrap(),
+                kind,
+                ..Listener::default()
+            });
             settings(config);
         });
         Self { origin, proxy, script, modes: vec![Mode::Forward, Mode::Reverse], told: 0 }

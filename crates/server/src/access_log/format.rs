@@ -124,7 +124,7 @@ fn result_code(transaction: &Transaction) -> &'static str {
         Outcome::ClientRefresh => "TCP_CLIENT_REFRESH_MISS",
         Outcome::Tunnel => "TCP_TUNNEL",
         Outcome::Denied => "TCP_DENIED",
-        Outcome::Local | Outcome::Invalid => "NONE_NONE",
+        Outcome::Opened | Outcome::Local | Outcome::Invalid => "NONE_NONE",
         Outcome::UpstreamFailure if transaction.forwarded == Some(ForwardReason::Stale) => {
             "TCP_REFRESH_FAIL_ERR"
         }

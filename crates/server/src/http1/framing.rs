@@ -111,7 +111,7 @@ pub(crate) fn persists(version: Version, fields: &Fields) -> bool {
     let says = |option: &[u8]| {
         list_members(fields.all("connection")).any(|member| member.eq_ignore_ascii_case(option))
     };
-    !says(b"close") && (version == Version::Http11 || says(b"keep-alive"))
+    !says(b"close") && (version >= Version::Http11 || says(b"keep-alive"))
 }
 
 /// RFC 9112, 6.1: neither in HTTP/1.0 nor beside `Content-Length`.

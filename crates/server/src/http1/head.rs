@@ -38,6 +38,8 @@ pub(crate) enum Version {
     Http10,
     /// HTTP/1.1.
     Http11,
+    /// HTTP/2: never on a wire of this room's, but requests that came so are of this version.
+    Http2,
 }
 
 impl Version {
@@ -46,6 +48,7 @@ impl Version {
         match self {
             Self::Http10 => "HTTP/1.0",
             Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2.0",
         }
     }
 

@@ -92,6 +92,11 @@ impl Metrics {
                 "Connections to origins and the parent proxy",
             ),
             ("larder_tunnels", &self.tunnels, "CONNECT tunnels"),
+            (
+                "larder_opened_tunnels",
+                &self.opened_tunnels,
+                "CONNECT tunnels whose content goes through the store",
+            ),
             ("larder_fills", &self.fills, "Fetches whose body goes into the store"),
         ] {
             page.single(&format!("{name}_open"), Kind::Gauge, &format!("{what} open now."), gauge.now());

@@ -12,7 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use super::outcome::CacheResult;
 use super::{Gauge, Metrics};
+use crate::intercept::Lesson;
 use crate::transaction::Outcome;
+
+/// Lessons of interception that are shown.
+const LESSONS: usize = 20;
 
 /// What a proxy has done since it started.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -52,12 +56,43 @@ pub struct Figures {
     pub origin_connections: ConnectionFigures,
     /// CONNECT tunnels.
     pub tunnels: ConnectionFigures,
+    /// CONNECT tunnels that were opened: what is inside has requests of its own.
+    pub opened_tunnels: ConnectionFigures,
+    /// How many pairs of client and host are tunnelled since that was learned.
+    pub learned_bypasses: u64,
+    /// Those of them that were used last, at most 20.
+    pub learned: Vec<LearnedFigures>,
     /// Fetches whose body goes into the store.
     pub fills: ConnectionFigures,
     /// Lines that the access log lost.
     pub access_log_lost: u64,
     /// The store's own figures.
     pub store: Option<StoreFigures>,
+}
+
+/// A client and a host whose tunnels are not opened, since that was learned.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LearnedFigures {
+    /// The client's address.
+    pub client: String,
+    /// Host and port.
+    pub host: String,
+    /// `certificate-rejected` or `client-certificate`.
+    pub why: String,
+    /// Seconds until it is forgotten.
+    pub seconds_left: u64,
+}
+
+impl LearnedFigures {
+    fn new(lesson: Lesson, now: Timestamp) -> Self {
+        Self {
+            client: lesson.client.to_string(),
+            host: lesson.host.to_string(),
+            why: lesson.why.word().to_owned(),
+            seconds_left: lesson.until.saturating_since(now).as_secs(),
+        }
+    }
 }
 
 /// How many there are and have been of something that begins and ends.
@@ -230,6 +265,8 @@ impl Metrics {
                 .map(|(_, count)| count)
                 .sum()
         };
+        let (learned_bypasses, lessons) =
+            self.learned.get().map(|learned| learned.lessons(LESSONS, now)).unwrap_or_default();
         let content_of = |result: CacheResult| content.get(result as usize).copied().unwrap_or_default();
         Figures {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -248,6 +285,9 @@ impl Metrics {
             refused_connections: self.refused_connections.load(Ordering::Relaxed),
             origin_connections: (&*self.origin_connections).into(),
             tunnels: (&*self.tunnels).into(),
+            opened_tunnels: (&*self.opened_tunnels).into(),
+            learned_bypasses: learned_bypasses as u64,
+            learned: lessons.into_iter().map(|lesson| LearnedFigures::new(lesson, now)).collect(),
             fills: (&*self.fills).into(),
             access_log_lost: self.lost_log_lines(),
             store,

@@ -15,10 +15,11 @@ use std::sync::{Arc, OnceLock};
 use larder_policy::Timestamp;
 
 pub(crate) use exposition::CONTENT_TYPE;
-pub use figures::{ConnectionFigures, Figures, StoreFigures};
+pub use figures::{ConnectionFigures, Figures, LearnedFigures, StoreFigures};
 pub(crate) use outcome::CacheResult;
 use outcome::{FORWARD_REASONS, STATUS_CLASSES, forward_reason_place, status_class};
 
+use crate::intercept::Learned;
 use crate::transaction::{Ending, Outcome, Transaction};
 
 /// Sets of counters. Threads share one only where there are more of them than this.
@@ -58,11 +59,14 @@ pub(crate) struct Metrics {
     pub(crate) origin_connections: Arc<Gauge>,
     /// CONNECT tunnels.
     pub(crate) tunnels: Arc<Gauge>,
+    /// CONNECT tunnels whose content goes through the store.
+    pub(crate) opened_tunnels: Arc<Gauge>,
     /// Fetches whose body is on its way into the store.
     pub(crate) fills: Arc<Gauge>,
     refused_connections: AtomicU64,
     /// Lines that the access log lost.
     access_log_lost: OnceLock<Arc<AtomicU64>>,
+    learned: OnceLock<Arc<Learned>>,
 }
 
 impl Metrics {
@@ -74,15 +78,22 @@ impl Metrics {
             client_connections: Arc::default(),
             origin_connections: Arc::default(),
             tunnels: Arc::default(),
+            opened_tunnels: Arc::default(),
             fills: Arc::default(),
             refused_connections: AtomicU64::new(0),
             access_log_lost: OnceLock::new(),
+            learned: OnceLock::new(),
         }
     }
 
     /// Shows the access log's count of lost lines among the others. The first call counts.
     pub(crate) fn show_access_log_losses(&self, lost: Arc<AtomicU64>) {
         self.access_log_lost.get_or_init(|| lost);
+    }
+
+    /// Shows what interception has learned among the others. The first call counts.
+    pub(crate) fn show_learned(&self, learned: Arc<Learned>) {
+        self.learned.get_or_init(|| learned);
     }
 
     /// Counts a client connection that was closed at once, since a limit on connections was reached.

@@ -9,7 +9,7 @@ use crate::transaction::Outcome;
 
 impl Outcome {
     /// Every outcome, in the order of declaration: `ALL[outcome as usize] == outcome`.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Hit,
         Self::MemoryHit,
         Self::NotModifiedHit,
@@ -21,6 +21,7 @@ impl Outcome {
         Self::RefreshModified,
         Self::ClientRefresh,
         Self::Tunnel,
+        Self::Opened,
         Self::Denied,
         Self::OnlyIfCached,
         Self::Local,
@@ -42,6 +43,7 @@ impl Outcome {
             Self::RefreshModified => "refresh-modified",
             Self::ClientRefresh => "client-refresh",
             Self::Tunnel => "tunnel",
+            Self::Opened => "opened",
             Self::Denied => "denied",
             Self::OnlyIfCached => "only-if-cached",
             Self::Local => "local",
@@ -66,7 +68,7 @@ impl Outcome {
             | Self::OnlyIfCached
             | Self::UpstreamFailure => CacheResult::Miss,
             Self::Tunnel => CacheResult::Tunnel,
-            Self::Denied | Self::Local | Self::Invalid => CacheResult::Aside,
+            Self::Opened | Self::Denied | Self::Local | Self::Invalid => CacheResult::Aside,
         }
     }
 }

@@ -79,7 +79,12 @@ impl Authorities {
         }
     }
 
-    /// The certificates that clients are to trust, as PEM: the current one first.
+    /// The certificates that clients are to trust: the current one first.
+    pub(crate) fn trusted(&self) -> impl Iterator<Item = &CaCertificate> {
+        std::iter::once(&self.current).chain(&self.next).map(|authority| authority.certificate())
+    }
+
+    /// The same as PEM.
     #[must_use]
     pub fn bundle_pem(&self) -> String {
         std::iter::once(&self.current).chain(&self.next).map(|one| one.certificate().pem()).collect()

@@ -92,6 +92,11 @@ impl Leaves {
         Ok(certified)
     }
 
+    /// Whether the CA may sign for a name.
+    pub(crate) fn covers(&self, name: &str, now: Timestamp) -> bool {
+        LeafName::parse(name).is_some_and(|name| self.authorities.signing(now).certificate().permits(&name))
+    }
+
     /// Leaves that are kept.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {

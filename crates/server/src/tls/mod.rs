@@ -9,6 +9,7 @@ mod certificate;
 mod directory;
 mod leaves;
 mod names;
+mod port;
 #[cfg(test)]
 mod tests;
 
@@ -18,3 +19,4 @@ pub use directory::{Authorities, CaCertificates, CaDirectory};
 pub use names::Subtree;
 
 pub(crate) use leaves::Leaves;
+pub(crate) use port::{port_tls, server_config};

@@ -1,0 +1,176 @@
+//! CONNECT: where it may lead, and whether what is inside goes by unseen or is opened.
+//!
+//! The decision is taken before the client is answered, and kept: a tunnel that is to be opened never becomes one that is not,
+//! but where the client turns out to speak something else than TLS.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use http::StatusCode;
+use larder_policy::{ForwardReason, HostPort};
+use tokio::time::{Instant, timeout_at};
+
+use crate::byte_stream::ByteStream;
+use crate::entrance::Entrance;
+use crate::error::UpstreamError;
+use crate::intercept::{self, Refused, Verdict};
+use crate::listener::serve_tls;
+use crate::record::Record;
+use crate::request::Rejection;
+use crate::respond::Answer;
+use crate::transaction::{Ending, NextHop, Outcome};
+use crate::tunnel::{self, Carried};
+
+/// The first byte of a TLS handshake (RFC 8446, 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// A CONNECT that is about to be answered with 200.
+pub(crate) struct Opening {
+    record: Record,
+    to: HostPort,
+    way: Way,
+}
+
+enum Way {
+    /// Bytes both ways, over this connection.
+    Through { server: ByteStream, hop: NextHop },
+    /// TLS ends here.
+    Open { required: bool },
+}
+
+/// Judges a CONNECT, and makes the connection that it asks for, unless it is to be opened.
+pub(crate) async fn open(
+    entrance: &Entrance,
+    record: Record,
+    to: HostPort,
+) -> Result<Opening, (Record, Box<Answer>)> {
+    let proxy = entrance.proxy();
+    let now = record.started();
+    let refuse = |status, reason: String| {
+        Box::new(proxy.own.rejection(&Rejection { status, reason: reason.into() }, now))
+    };
+    if !proxy.rules.permits_connect_port(to.port()) {
+        let reason = format!(
+            "CONNECT may not reach port {}; the operator can allow it with --connect-ports",
+            to.port()
+        );
+        return Err((record, refuse(StatusCode::FORBIDDEN, reason)));
+    }
+    let way = match intercept::verdict(entrance, &to, now) {
+        Verdict::Tunnel => match through(entrance, &to).await {
+            Ok(way) => way,
+            Err(error) => {
+                let mut answer = proxy.own.upstream_failure(&error, ForwardReason::Method, now);
+                answer.forwarded = None;
+                return Err((record, Box::new(answer)));
+            }
+        },
+        Verdict::Open { required } => Way::Open { required },
+        Verdict::Deny(reason) => return Err((record, refuse(StatusCode::FORBIDDEN, reason))),
+    };
+    Ok(Opening { record, to, way })
+}
+
+async fn through(entrance: &Entrance, to: &HostPort) -> Result<Way, UpstreamError> {
+    let (server, hop, early) = entrance.worker.origins.connector().tunnel(to.host(), to.port()).await?;
+    let server = ByteStream::tcp(server).after(early.into());
+    Ok(Way::Through { server, hop })
+}
+
+impl Opening {
+    /// What is left to do once the client has its 200, of `head` bytes. Boxed, as a tunnel that is opened holds a connection of
+    /// which this is a part.
+    pub(crate) fn carry_out(
+        self,
+        entrance: Arc<Entrance>,
+        client: ByteStream,
+        head: u64,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            let Self { mut record, to, way } = self;
+            record.transaction.status = 200;
+            record.transaction.outcome = Outcome::Tunnel;
+            match way {
+                Way::Through { server, hop } => {
+                    record.transaction.next_hop = hop;
+                    carry(&entrance, record, client, head, server).await;
+                }
+                Way::Open { required } => look_inside(entrance, record, client, head, to, required).await,
+            }
+        })
+    }
+
+    /// The client did not take its 200.
+    pub(crate) fn give_up(self, entrance: &Entrance) {
+        self.record.finish(&entrance.worker, None, (0, 0), 0, Ending::ClientAborted);
+    }
+}
+
+async fn carry(entrance: &Entrance, mut record: Record, client: ByteStream, head: u64, server: ByteStream) {
+    let _entered = entrance.proxy().metrics.tunnels.enter();
+    let carried = Carried::default();
+    let idle = entrance.proxy().config.limits.tunnel_idle_timeout;
+    tunnel::carry(client, server, idle, &carried).await;
+    let (up, down) = (carried.up.load(Ordering::Relaxed), carried.down.load(Ordering::Relaxed));
+    record.transaction.origin_received = down;
+    record.finish(&entrance.worker, None, (head + down, down), up, Ending::Complete);
+}
+
+/// A tunnel that is to be opened: TLS ends here, and what is inside is served as any request.
+async fn look_inside(
+    entrance: Arc<Entrance>,
+    mut record: Record,
+    mut client: ByteStream,
+    head: u64,
+    to: HostPort,
+    required: bool,
+) {
+    let deadline = Instant::now() + entrance.proxy().config.limits.handshake_timeout;
+    let first = timeout_at(deadline, client.peek()).await;
+    match first {
+        Ok(Ok(Some(TLS_HANDSHAKE))) => {}
+        Ok(Ok(None) | Err(_)) => {
+            record.finish(&entrance.worker, None, (head, 0), 0, Ending::ClientAborted);
+            return;
+        }
+        // Something else than TLS, or a server that speaks first.
+        Ok(Ok(Some(_))) | Err(_) if required => {
+            record.transaction.outcome = Outcome::Denied;
+            record.transaction.detail = Some("not-tls".to_owned());
+            record.finish(&entrance.worker, None, (head, 0), 0, Ending::Complete);
+            return;
+        }
+        Ok(Ok(Some(_))) | Err(_) => {
+            match through(&entrance, &to).await {
+                Ok(Way::Through { server, hop }) => {
+                    record.transaction.next_hop = hop;
+                    carry(&entrance, record, client, head, server).await;
+                }
+                Ok(Way::Open { .. }) => {}
+                Err(error) => {
+                    record.transaction.outcome = Outcome::UpstreamFailure;
+                    record.transaction.detail = Some(error.token().to_owned());
+                    record.finish(&entrance.worker, None, (head, 0), 0, Ending::OriginAborted);
+                }
+            }
+            return;
+        }
+    }
+    let accepted = timeout_at(deadline, intercept::accept(&entrance, client, &to)).await;
+    let tls = match accepted.unwrap_or(Err(Refused::Slow)) {
+        Ok(tls) => tls,
+        Err(refused) => {
+            intercept::note_refusal(&entrance, &to, required, &refused);
+            record.transaction.outcome =
+                if required || refused.is_ours() { Outcome::Denied } else { Outcome::Opened };
+            record.transaction.detail = Some(refused.word().to_owned());
+            record.finish(&entrance.worker, None, (head, 0), 0, Ending::ClientAborted);
+            return;
+        }
+    };
+    record.transaction.outcome = Outcome::Opened;
+    record.finish(&entrance.worker, None, (head, 0), 0, Ending::Complete);
+    let _opened = entrance.proxy().metrics.opened_tunnels.enter();
+    serve_tls(Arc::new(entrance.inside(to)), tls).await;
+}

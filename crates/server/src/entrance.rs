@@ -1,0 +1,94 @@
+//! What the requests of one connection have in common, and the way of each, whatever carries it: read, permitted, answered.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use larder_policy::{CacheKey, HostPort};
+
+use crate::config::ListenerKind;
+use crate::http1::RequestHead;
+use crate::origin::{ClientFailed, Destination, Interim, Upload};
+use crate::pages;
+use crate::pipeline::{self, Answered, Place};
+use crate::record::Record;
+use crate::request::{Arrival, ProxyRequest, Target, Way};
+use crate::respond::Answer;
+use crate::shared::{ListenerContext, Proxy, Worker};
+
+/// Where a connection came in.
+#[derive(Clone)]
+pub(crate) struct Entrance {
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) listener: Arc<ListenerContext>,
+    pub(crate) client: SocketAddr,
+    /// Whether the client came over TLS.
+    pub(crate) secure: bool,
+    /// What the tunnel was asked for that this is inside of.
+    pub(crate) inside: Option<HostPort>,
+}
+
+impl Entrance {
+    pub(crate) fn proxy(&self) -> &Proxy {
+        &self.worker.proxy
+    }
+
+    /// Inside a tunnel that was asked for here, and opened.
+    pub(crate) fn inside(&self, tunnel: HostPort) -> Self {
+        Self { secure: true, inside: Some(tunnel), ..self.clone() }
+    }
+
+    /// Whether clients ask here for whatever they like.
+    pub(crate) fn is_forward(&self) -> bool {
+        matches!(self.way(), Way::Forward)
+    }
+
+    fn way(&self) -> Way<'_> {
+        match (&self.inside, &self.listener.kind) {
+            (Some(tunnel), _) => Way::Inside(tunnel),
+            (None, ListenerKind::Forward) => Way::Forward,
+            (None, ListenerKind::Reverse { origin }) => Way::Reverse(origin),
+        }
+    }
+
+    /// Reads a request and judges who asks. Else the answer says why it is not carried out.
+    pub(crate) fn admit(&self, head: RequestHead, record: &mut Record) -> Result<ProxyRequest, Box<Answer>> {
+        let proxy = self.proxy();
+        let now = record.started();
+        let arrival = Arrival { way: self.way(), client: self.client.ip(), secure: self.secure };
+        let request = ProxyRequest::read(head, arrival, &proxy.own.names.pseudonym)
+            .map_err(|rejection| Box::new(proxy.own.rejection(&rejection, now)))?;
+        record.target(&request);
+        let forward = matches!(self.listener.kind, ListenerKind::Forward);
+        if forward && !proxy.rules.permits_client(self.client.ip()) {
+            return Err(Box::new(proxy.own.denied_client(self.client, now)));
+        }
+        Ok(request)
+    }
+
+    /// Answers a request that is for no tunnel.
+    ///
+    /// # Errors
+    ///
+    /// The client's content ended before its end.
+    pub(crate) async fn answer<'a, U: Upload>(
+        &self,
+        request: &ProxyRequest,
+        upload: Option<&'a mut U>,
+        interim: &mut impl Interim,
+    ) -> Result<Answered<'a>, ClientFailed> {
+        let (Target::Uri(uri) | Target::Server(uri)) = &request.target else {
+            let path = if let Target::Own(path) = &request.target { path } else { "" };
+            return Ok(pages::answer(self, request, path).into());
+        };
+        let policy = &self.listener.policy;
+        let key = policy.overrides.key(uri);
+        let (asked, key) = match &self.listener.kind {
+            ListenerKind::Forward => (uri, key),
+            ListenerKind::Reverse { origin } => (origin, CacheKey::behind(origin, key.target())),
+        };
+        let destination =
+            Destination { scheme: asked.scheme(), host: asked.host().to_owned(), port: asked.port() };
+        let place = Place { key, destination, policy: Arc::clone(policy) };
+        pipeline::answer(&self.worker, request, place, upload, interim).await
+    }
+}
