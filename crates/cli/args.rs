@@ -200,6 +200,13 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "URL", value_parser = values::parent, help_heading = "Upstream")]
     pub(crate) parent: Option<Parent>,
 
+    /// Open HTTPS connections with certificates of the own CA, so that what they carry is cached (see `larder ca`)
+    #[arg(long, help_heading = "Interception")]
+    pub(crate) intercept: bool,
+    /// Where the CA is kept [default: larder/ca in the platform's configuration directory; /etc/larder/ca for root]
+    #[arg(long, value_name = "DIR", help_heading = "Interception")]
+    pub(crate) ca_dir: Option<PathBuf>,
+
     /// Serve the admin API, /metrics and /health here [default: no]
     #[arg(long, value_name = "ADDR", value_parser = values::address, help_heading = "Admin")]
     pub(crate) admin: Option<SocketAddr>,
@@ -247,6 +254,8 @@ impl ServeArgs {
             connect_ports: list(self.connect_ports, "connect-ports"),
             upstream_ca: list(self.upstream_ca, "upstream-ca"),
             parent: one(self.parent, "parent"),
+            intercept: self.intercept.then(|| Given::by_flag(true, "intercept")),
+            ca_dir: one(self.ca_dir, "ca-dir"),
             admin: one(self.admin, "admin"),
             admin_token: one(self.admin_token, "admin-token"),
             access_log: one(self.access_log, "access-log"),
@@ -449,6 +458,8 @@ mod tests {
                 "connect-ports",
                 "upstream-ca",
                 "parent",
+                "intercept",
+                "ca-dir",
                 "admin",
                 "admin-token",
                 "access-log",

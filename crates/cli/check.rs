@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
-use larder_server::config::{Access, AccessLogTarget, Destination, ListenerKind};
+use larder_server::config::{Access, AccessLogTarget, Destination, Listener, ListenerKind};
 
 use crate::failure::Failure;
 use crate::output;
@@ -34,7 +34,7 @@ fn summary(settings: &Settings) -> String {
     let config = &settings.config;
     let mut rows: Vec<(&str, String)> = Vec::new();
     for listener in &config.listeners {
-        rows.push(("listens on", format!("{} ({})", listener.address, role(&listener.kind))));
+        rows.push(("listens on", format!("{} ({})", listener.address, role(listener))));
     }
     rows.push(("cache", settings.store.options.dir.display().to_string()));
     rows.push(("disk", limit(settings.store.options.disk_limit, &settings.store.disk_words)));
@@ -98,13 +98,16 @@ fn forward_rows(access: &Access, rows: &mut Vec<(&str, String)>) {
 }
 
 /// What a listener is, in words.
-pub(crate) fn role(kind: &ListenerKind) -> String {
-    match kind {
+pub(crate) fn role(listener: &Listener) -> String {
+    let kind = match &listener.kind {
         ListenerKind::Forward => "forward proxy".to_owned(),
         ListenerKind::Reverse { origin } => {
             format!("reverse proxy for {}", origin.to_string().trim_end_matches('/'))
         }
-    }
+    };
+    let tls = if listener.tls.is_some() { ", over TLS" } else { "" };
+    let intercepts = if listener.intercept { ", intercepting" } else { "" };
+    format!("{kind}{tls}{intercepts}")
 }
 
 /// A limit as it was written, and what it comes to where that is not the same.

@@ -72,7 +72,7 @@ fn announcement(settings: &Settings, server: &Server) -> String {
         text.push_str(&format!("admin API on {address}\n"));
     }
     for (address, listener) in server.addresses().iter().zip(&settings.config.listeners) {
-        text.push_str(&format!("listening on {address} ({})\n", role(&listener.kind)));
+        text.push_str(&format!("listening on {address} ({})\n", role(listener)));
     }
     text
 }

@@ -117,6 +117,17 @@ fn table(figures: &Figures) -> String {
         ("cut by origins", figures.origin_aborts),
         ("lost log lines", figures.access_log_lost),
     ]));
+    let opened = figures.opened_tunnels;
+    if opened.total > 0 {
+        all.push(Row::new("opened tunnels", format!("{} ({} so far)", opened.open, opened.total)));
+    }
+    if figures.learned_bypasses > 0 {
+        all.push(Row::new("learned bypasses", figures.learned_bypasses));
+        all.extend(figures.learned.iter().map(|learned| {
+            let left = uptime(learned.seconds_left);
+            Row::new("", format!("{} to {}: {}, for {left}", learned.client, learned.host, learned.why))
+        }));
+    }
     let mut outcomes: Vec<_> = figures.outcomes.iter().filter(|(_, count)| **count > 0).collect();
     outcomes.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
     if !outcomes.is_empty() {

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use larder_policy::{Fields, Scheme, TargetUri};
+use larder_policy::{Fields, HostPattern, Scheme, TargetUri};
 use larder_server::config::{AccessLogFormat, AccessLogTarget, Destination, Parent};
 use larder_server::control::Sort;
 use larder_storage::Verify;
@@ -333,6 +333,32 @@ fn one_of(word: &str, known: &[&str]) -> String {
         Some(best) => format!("did you mean `{best}`?"),
         None => format!("write one of {}", known.join(", ")),
     }
+}
+
+/// Yes or no, as a variable says it.
+pub(crate) fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err(format!("`{text}` is neither yes nor no; write `1` or `0`")),
+    }
+}
+
+/// A host, or `*.` and a host for all below it.
+pub(crate) fn host_pattern(text: &str) -> Result<HostPattern, String> {
+    HostPattern::parse(text).map_err(|_| {
+        let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+        let bare = rest.split(['/', ':', '?']).next().unwrap_or_default();
+        let remedy = match HostPattern::parse(bare) {
+            Ok(_) if rest.starts_with(&format!("{bare}:")) => {
+                format!("write the host alone, `{bare}`, which means every port")
+            }
+            Ok(_) => format!("write the host alone, `{bare}`"),
+            Err(_) if text == "*" => "leave the list out to mean every host".to_owned(),
+            Err(_) => "write one like `files.example`, or `*.example.com` for all hosts below it".to_owned(),
+        };
+        format!("`{text}` is not a host; {remedy}")
+    })
 }
 
 #[cfg(test)]

@@ -186,6 +186,7 @@ async fn behind_each_origin_there_is_a_key_of_its_own() {
     let reverse = |origin: &str| Listener {
         address: "127.0.0.1:0".parse().unwrap(),
         kind: ListenerKind::Reverse { origin: TargetUri::parse(origin.as_bytes()).unwrap() },
+        ..Listener::default()
     };
     let mut config = Config::default();
     config.listeners.extend([reverse("http://127.0.0.1:8080"), reverse("http://127.0.0.1:8081")]);

@@ -3,16 +3,17 @@
 //! This file is the list of keys there are; `docs/configuration.md` is the same list for people, and a test keeps
 //! the two in step. A value at fault is reported and left at its default, so that one run finds all faults.
 
+use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use larder_policy::PolicySettings;
-use larder_server::config::{AccessLogTarget, Limits};
+use larder_server::config::{AccessLogTarget, Limits, PortCertificate};
 use toml::de::DeTable;
 
 use super::fault::{Fault, Place, Position, Report, Severity};
 use super::walk::{Known, Section, Walk, in_quotes, path, whole_number};
-use super::{Draft, Given, ListenerDraft, overrides};
+use super::{Draft, Given, InterceptDraft, ListenerDraft, overrides};
 use crate::units::DiskSize;
 use crate::values;
 
@@ -75,6 +76,20 @@ fn draft(top: Section<'_>) -> Draft {
     });
     draft.shared.parent = upstream.text("parent", "a URL", "http://proxy.example.com:3128", values::parent);
 
+    let intercept = top.table("intercept");
+    let hosts = |key| {
+        intercept.list(key, r#"["*.example.com"]"#, |value| {
+            values::host_pattern(in_quotes(value, "a host", "*.example.com")?)
+        })
+    };
+    draft.intercept = InterceptDraft {
+        only: hosts("only"),
+        bypass: hosts("bypass"),
+        required: hosts("required"),
+        addresses: intercept.boolean("addresses").map(|given| given.value),
+    };
+    draft.shared.ca_dir = intercept.path("ca_dir");
+
     let log = top.table("log");
     draft.shared.access_log = access_log(log);
     draft.shared.log_format = log.text("format", "a format", "squid", values::log_format);
@@ -115,9 +130,22 @@ fn listener(table: Section<'_>) -> Option<ListenerDraft> {
         }),
     });
     let origin = table.text("origin", "a URL", "http://127.0.0.1:8080", values::reverse_origin);
+    let certificate = table.path("tls_certificate");
+    let key = table.path("tls_key");
+    let intercept = table.boolean("intercept").is_some_and(|given| given.value);
     if table.place() == Place::Default {
         return None;
     }
+    let tls = match (certificate, key) {
+        (Some(certificate), Some(key)) => {
+            Some(PortCertificate { certificate: certificate.value, key: key.value })
+        }
+        (None, None) => None,
+        _ => {
+            table.fault("a listener speaks TLS with a certificate and its key; write both `tls_certificate` and `tls_key`, or neither".to_owned());
+            None
+        }
+    };
     let said = |key| table.has(key);
     if !said("address") {
         table.fault("this listener has no address; write `address = \"127.0.0.1:3128\"`".to_owned());
@@ -141,7 +169,10 @@ fn listener(table: Section<'_>) -> Option<ListenerDraft> {
         }
         _ => {}
     }
-    Some(ListenerDraft { address: address?, origin: origin.map(|origin| origin.value) })
+    if intercept && matches!(kind.as_ref().map(|kind| kind.value), Some(Kind::Reverse)) {
+        table.fault("a reverse listener has no tunnels to open; remove `intercept`".to_owned());
+    }
+    Some(ListenerDraft { address: address?, origin: origin.map(|origin| origin.value), tls, intercept })
 }
 
 fn cache(table: Section<'_>, draft: &mut Draft) {
@@ -233,6 +264,12 @@ fn limits(table: Section<'_>, draft: &mut Draft) {
         uncacheable_mark,
         drain_bytes,
         tunnel_idle_timeout,
+        handshake_timeout,
+        http2_streams,
+        leaf_certificates,
+        learned_bypasses,
+        learned_bypass_time,
+        learned_bypasses_per_client,
         drain_timeout,
         finish_bytes,
         partial_bytes,
@@ -274,6 +311,17 @@ fn limits(table: Section<'_>, draft: &mut Draft) {
     wait(uncacheable_mark, "uncacheable_mark", 0);
     size(drain_bytes, "drain_bytes", 0..=GIB);
     wait(tunnel_idle_timeout, "tunnel_idle_timeout", 1);
+    wait(handshake_timeout, "handshake_timeout", 1);
+    if let Some(given) = table.integer("http2_streams", 1..=10_000) {
+        *http2_streams = u32::try_from(given.value).unwrap_or(u32::MAX);
+    }
+    if let Some(given) = table.integer("leaf_certificates", 1..=10_000_000) {
+        *leaf_certificates =
+            usize::try_from(given.value).ok().and_then(NonZeroUsize::new).unwrap_or(*leaf_certificates);
+    }
+    count(learned_bypasses, "learned_bypasses", 0..=10_000_000);
+    wait(learned_bypass_time, "learned_bypass_time", 0);
+    count(learned_bypasses_per_client, "learned_bypasses_per_client", 0..=1000);
     wait(drain_timeout, "drain_timeout", 0);
     size(finish_bytes, "finish_bytes", 0..=PIB);
     size(partial_bytes, "partial_bytes", 0..=PIB);

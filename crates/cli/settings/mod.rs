@@ -20,8 +20,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use larder_policy::{PolicySettings, TargetUri};
-use larder_server::config::{AccessLogFormat, AccessLogTarget, Config, Destination, Limits, Parent};
+use larder_policy::{HostPattern, PolicySettings, TargetUri};
+use larder_server::config::{
+    AccessLogFormat, AccessLogTarget, Config, Destination, Limits, Parent, PortCertificate,
+};
 use larder_storage::eviction::Algorithm;
 use larder_storage::{Options, Verify};
 
@@ -61,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) connect_ports: Option<GivenList<u16>>,
     pub(crate) upstream_ca: Option<GivenList<PathBuf>>,
     pub(crate) parent: Option<Given<Parent>>,
+    pub(crate) intercept: Option<Given<bool>>,
+    pub(crate) ca_dir: Option<Given<PathBuf>>,
     pub(crate) admin: Option<Given<SocketAddr>>,
     pub(crate) admin_token: Option<Given<String>>,
     pub(crate) access_log: Option<Given<AccessLogTarget>>,
@@ -89,6 +93,8 @@ impl Shared {
             connect_ports,
             upstream_ca,
             parent,
+            intercept,
+            ca_dir,
             admin,
             admin_token,
             access_log,
@@ -106,6 +112,8 @@ impl Shared {
         win(&mut self.connect_ports, connect_ports);
         win(&mut self.upstream_ca, upstream_ca);
         win(&mut self.parent, parent);
+        win(&mut self.intercept, intercept);
+        win(&mut self.ca_dir, ca_dir);
         win(&mut self.admin, admin);
         win(&mut self.admin_token, admin_token);
         win(&mut self.access_log, access_log);
@@ -121,6 +129,8 @@ pub(crate) struct ListenerDraft {
     pub(crate) address: Given<SocketAddr>,
     /// The origin of a reverse listener; none for a forward one.
     pub(crate) origin: Option<TargetUri>,
+    pub(crate) tls: Option<PortCertificate>,
+    pub(crate) intercept: bool,
 }
 
 /// All that was given, before it is looked at as a whole.
@@ -149,6 +159,16 @@ pub(crate) struct Draft {
     pub(crate) connections_per_client: Option<Place>,
     pub(crate) policy: PolicySettings,
     pub(crate) overrides: Vec<overrides::OverrideDraft>,
+    pub(crate) intercept: InterceptDraft,
+}
+
+/// `[intercept]` of the file, but for what a flag can give, too.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct InterceptDraft {
+    pub(crate) only: Option<GivenList<HostPattern>>,
+    pub(crate) bypass: Option<GivenList<HostPattern>>,
+    pub(crate) required: Option<GivenList<HostPattern>>,
+    pub(crate) addresses: Option<bool>,
 }
 
 /// Where settings come from.
@@ -182,6 +202,8 @@ impl StoreSettings {
 pub(crate) struct Settings {
     pub(crate) config: Config,
     pub(crate) store: StoreSettings,
+    /// The directory of the CA, if it is not the usual one.
+    pub(crate) ca_dir: Option<PathBuf>,
     /// The filter of the program's own log.
     pub(crate) log_level: String,
 }
@@ -276,7 +298,7 @@ mod tests {
 
     fn listeners(settings: &Settings) -> Vec<String> {
         let role = |listener: &larder_server::config::Listener| {
-            format!("{} {}", listener.address, crate::check::role(&listener.kind))
+            format!("{} {}", listener.address, crate::check::role(listener))
         };
         settings.config.listeners.iter().map(role).collect()
     }
@@ -307,7 +329,7 @@ mod tests {
     #[test]
     fn every_setting_of_flag_variable_and_file_is_overlaid() {
         let everything = "--listen 127.0.0.1:1 --reverse http://a.example --cache-dir /f --disk 1GiB --memory 1GiB \
-            --allow-client 10.0.0.1 --allow-destination a.example:1 --connect-ports 1 --upstream-ca office-ca.pem --parent http://p:1 \
+            --allow-client 10.0.0.1 --allow-destination a.example:1 --connect-ports 1 --upstream-ca office-ca.pem --parent http://p:1 --intercept --ca-dir /ca \
             --admin 127.0.0.1:2 --admin-token 0123456789abcdef --access-log /f.log --log-format json --log-level trace --workers 7";
         let Command::Serve(args) =
             parse(format!("larder serve {everything}").split_whitespace()).unwrap().command

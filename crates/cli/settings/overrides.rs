@@ -6,14 +6,15 @@
 use std::collections::HashMap;
 
 use larder_policy::{
-    Action, ContentTypePattern, Danger, HostPattern, IgnoreQuery, InvalidOverride, Override, Overrides,
-    ParameterPattern, PathPattern,
+    Action, ContentTypePattern, Danger, IgnoreQuery, InvalidOverride, Override, Overrides, ParameterPattern,
+    PathPattern,
 };
 use toml::de::DeValue;
 
 use super::Given;
 use super::fault::{Place, Report};
 use super::walk::{Section, in_quotes};
+use crate::values;
 
 /// An override, and where its keys stand.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +40,12 @@ pub(super) fn read(top: Section<'_>) -> Vec<OverrideDraft> {
 fn one(table: Section<'_>) -> Option<OverrideDraft> {
     let mut keys = Keys { table, places: HashMap::new() };
     let name = table.text("name", "a name", "nightly-builds", name);
-    let hosts = keys.patterns("hosts", r#"["files.example", "*.cdn.example"]"#, "files.example", host);
+    let hosts = keys.patterns(
+        "hosts",
+        r#"["files.example", "*.cdn.example"]"#,
+        "files.example",
+        values::host_pattern,
+    );
     let paths = keys.patterns("paths", r#"["/releases/**"]"#, "/releases/**", path);
     let types = keys.patterns("content_types", r#"["image/*"]"#, "image/*", content_type);
     let action = Action {
@@ -142,22 +148,6 @@ fn name(text: &str) -> Result<String, String> {
             ))
         }
     }
-}
-
-fn host(text: &str) -> Result<HostPattern, String> {
-    HostPattern::parse(text).map_err(|_| {
-        let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
-        let bare = rest.split(['/', ':', '?']).next().unwrap_or_default();
-        let remedy = match HostPattern::parse(bare) {
-            Ok(_) if rest.starts_with(&format!("{bare}:")) => {
-                format!("write the host alone, `{bare}`, which means every port")
-            }
-            Ok(_) => format!("write the host alone, `{bare}`"),
-            Err(_) if text == "*" => "leave `hosts` out to mean every host".to_owned(),
-            Err(_) => "write one like `files.example`, or `*.example.com` for all hosts below it".to_owned(),
-        };
-        format!("`{text}` is not a host; {remedy}")
-    })
 }
 
 fn path(text: &str) -> Result<PathPattern, String> {

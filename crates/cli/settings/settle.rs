@@ -5,13 +5,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use larder_policy::{PolicySettings, TargetUri};
-use larder_server::config::{Access, AccessLogSettings, Admin, Config, Listener, ListenerKind, Upstream};
+use larder_policy::{HostPattern, PolicySettings, TargetUri};
+use larder_server::config::{
+    Access, AccessLogSettings, Admin, Config, Intercept, Listener, ListenerKind, Upstream,
+};
 use larder_storage::Options;
 
 use super::fault::{Place, Report};
 use super::machine::Space;
-use super::{Draft, Given, GivenList, Machine, Settings, StoreSettings, overrides};
+use super::{Draft, Given, GivenList, InterceptDraft, Machine, Settings, StoreSettings, overrides};
 use crate::units::{ByteSize, DiskSize, rough_size};
 
 /// Where larder listens unless told otherwise.
@@ -34,6 +36,7 @@ pub(super) fn settle(draft: Draft, machine: &Machine, report: &mut Report) -> Op
     check_access(&listeners, &draft, report);
     check_admin(&listeners, &draft, report);
     check_ca_files(&draft, machine, report);
+    check_intercept(&listeners, &draft, report);
     check_limits(&draft, report);
     let Some(store) = store else {
         overrides::settle(&draft.overrides, report);
@@ -46,7 +49,17 @@ pub(super) fn settle(draft: Draft, machine: &Machine, report: &mut Report) -> Op
 pub(super) fn assemble(draft: Draft, store: StoreSettings, report: &mut Report) -> Settings {
     let listeners = listeners(&draft);
     let overrides = overrides::settle(&draft.overrides, report);
-    let Draft { shared, name, private_destinations, packages, limits, policy, targeted_fields, .. } = draft;
+    let Draft {
+        shared,
+        name,
+        private_destinations,
+        packages,
+        limits,
+        policy,
+        targeted_fields,
+        intercept,
+        ..
+    } = draft;
     let access = Access::default();
     let base = Config::default();
     let log_format = shared.log_format.map(|given| given.value).unwrap_or_default();
@@ -67,6 +80,13 @@ pub(super) fn assemble(draft: Draft, store: StoreSettings, report: &mut Report) 
             ca_files: values_of(shared.upstream_ca).unwrap_or_default(),
             parent: shared.parent.map(|given| given.value),
         },
+        intercept: Intercept {
+            authorities: None,
+            only: values_of(intercept.only).unwrap_or_default(),
+            bypass: values_of(intercept.bypass).unwrap_or_default(),
+            required: values_of(intercept.required).unwrap_or_default(),
+            addresses: intercept.addresses.unwrap_or_default(),
+        },
         policy: PolicySettings { overrides, ..policy },
         targeted_fields,
         packages: packages.unwrap_or(base.packages),
@@ -76,7 +96,8 @@ pub(super) fn assemble(draft: Draft, store: StoreSettings, report: &mut Report) 
         name: name.unwrap_or(base.name),
     };
     let log_level = shared.log_level.map_or_else(|| "info".to_owned(), |given| given.value);
-    Settings { config, store, log_level }
+    let ca_dir = shared.ca_dir.map(|given| given.value);
+    Settings { config, store, ca_dir, log_level }
 }
 
 fn values_of<T>(list: Option<GivenList<T>>) -> Option<Vec<T>> {
@@ -214,12 +235,18 @@ fn listeners(draft: &Draft) -> Vec<Placed> {
     };
     let shared = &draft.shared;
     let reverse = shared.reverse.as_ref();
+    let intercept = shared.intercept.as_ref().is_some_and(|given| given.value);
     match &shared.listen {
         Some(listen) if !listen.value.is_empty() => listen
             .value
             .iter()
             .map(|address| Placed {
-                settled: Listener { address: address.value, kind: kind(reverse.map(|given| &given.value)) },
+                settled: Listener {
+                    address: address.value,
+                    kind: kind(reverse.map(|given| &given.value)),
+                    intercept: intercept && reverse.is_none(),
+                    tls: None,
+                },
                 place: address.place,
             })
             .collect(),
@@ -227,12 +254,22 @@ fn listeners(draft: &Draft) -> Vec<Placed> {
             .listeners
             .iter()
             .map(|listener| Placed {
-                settled: Listener { address: listener.address.value, kind: kind(listener.origin.as_ref()) },
+                settled: Listener {
+                    address: listener.address.value,
+                    kind: kind(listener.origin.as_ref()),
+                    intercept: listener.intercept || intercept && listener.origin.is_none(),
+                    tls: listener.tls.clone(),
+                },
                 place: listener.address.place,
             })
             .collect(),
         _ => vec![Placed {
-            settled: Listener { address: DEFAULT_LISTEN, kind: kind(reverse.map(|given| &given.value)) },
+            settled: Listener {
+                address: DEFAULT_LISTEN,
+                kind: kind(reverse.map(|given| &given.value)),
+                intercept: intercept && reverse.is_none(),
+                tls: None,
+            },
             place: Place::Default,
         }],
     }
@@ -297,6 +334,32 @@ fn check_access(listeners: &[Placed], draft: &Draft, report: &mut Report) {
     if let Some(list) = draft.shared.connect_ports.as_ref() {
         for port in list.value.iter().filter(|port| port.value == 25) {
             report.warn(port.place, "a tunnel to port 25 lets clients send mail in your name");
+        }
+    }
+}
+
+/// A host that is on two lists is opened or not by rules that not everyone has in mind.
+fn check_intercept(listeners: &[Placed], draft: &Draft, report: &mut Report) {
+    let InterceptDraft { only, bypass, required, .. } = &draft.intercept;
+    let on = listeners.iter().any(|listener| listener.settled.intercept);
+    let lists = [only, bypass, required];
+    if let (false, Some(list)) = (on, lists.into_iter().flatten().find(|list| !list.value.is_empty())) {
+        report.warn(
+            list.place,
+            "no listener opens tunnels, so that this does nothing; start with `--intercept`, or write `intercept = true` in a `[[listener]]`",
+        );
+    }
+    for host in bypass.iter().flat_map(|list| &list.value) {
+        let named = |list: &Option<GivenList<HostPattern>>| {
+            list.iter().flat_map(|list| &list.value).any(|other| other.value == host.value)
+        };
+        if named(required) {
+            report.error(
+                host.place,
+                "this host is in `required`, too: what is required is opened; remove one of the two",
+            );
+        } else if named(only) {
+            report.warn(host.place, "this host is in `only`, too, and `bypass` wins: it is not opened");
         }
     }
 }

@@ -84,6 +84,8 @@ impl Reader<'_> {
             connect_ports: self.list("connect-ports", ',', values::port),
             upstream_ca: self.list("upstream-ca", ':', path),
             parent: self.one("parent", values::parent),
+            intercept: self.one("intercept", values::switch),
+            ca_dir: self.path("ca-dir"),
             admin: self.one("admin", values::address),
             admin_token: self.one("admin-token", values::token),
             access_log: self.one("access-log", values::access_log),
