@@ -15,6 +15,7 @@ use larder_policy::TargetUri;
 use larder_server::config::{AccessLogFormat, AccessLogTarget, Destination, Parent};
 use larder_server::control::Sort;
 
+use crate::ca::CaArgs;
 use crate::settings::{Given, Shared};
 use crate::units::{ByteSize, DiskSize, TimeSpan};
 use crate::values;
@@ -118,6 +119,18 @@ Examples:
 The larder may run or not. What is found damaged is not served, repaired or not.
 Exit codes: 0 all is well, or repaired; 1 something is wrong";
 
+const CA_EXAMPLES: &str = "\
+Examples:
+  larder ca create                              a CA for every name
+  larder ca create --only example.com           one that can sign for that domain alone
+  sudo larder ca trust --ca-dir ~/.config/larder/ca    have this machine trust it
+  larder ca show                                how others come to trust it
+
+Whoever has ca.key can pose as any site towards those who trust the CA. It is for its
+owner alone (mode 0600), and is neither shown nor sent nor logged.
+
+The directory may be given by LARDER_CA_DIR. docs/ca.md tells the whole story.";
+
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
   larder completions bash > ~/.local/share/bash-completion/completions/larder
@@ -158,6 +171,9 @@ pub(crate) enum Command {
     /// Prove every stored body against its digest
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyArgs),
+    /// Make the CA that interception signs with, and have it trusted
+    #[command(after_help = CA_EXAMPLES)]
+    Ca(CaArgs),
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions(CompletionsArgs),
@@ -520,9 +536,12 @@ mod tests {
         let names: Vec<_> = names.filter(|name| name != "help").collect();
         let mut pages = vec![("larder".to_owned(), command.render_help().to_string())];
         for name in names {
-            let page =
-                command.find_subcommand_mut(&name).unwrap().clone().term_width(100).render_help().to_string();
-            pages.push((format!("larder {name}"), page));
+            let sub = command.find_subcommand_mut(&name).unwrap();
+            pages.push((format!("larder {name}"), sub.clone().term_width(100).render_help().to_string()));
+            for below in sub.get_subcommands().filter(|below| below.get_name() != "help") {
+                let page = below.clone().term_width(100).render_help().to_string();
+                pages.push((format!("larder {name} {}", below.get_name()), page));
+            }
         }
         let text: String = pages.iter().map(|(name, page)| format!("$ {name} --help\n{page}\n")).collect();
         crate::golden::compare("help.txt", &text);

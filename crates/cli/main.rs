@@ -5,6 +5,7 @@
 //! configuration. Nothing here knows HTTP.
 
 mod args;
+mod ca;
 mod check;
 mod completions;
 mod door;
@@ -64,6 +65,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Rm(args) => rm::run(args),
         Command::Stats(args) => stats::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Ca(args) => ca::run(args.command),
         Command::Completions(args) => completions::run(args.shell),
     }
 }

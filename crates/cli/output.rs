@@ -10,8 +10,13 @@ use crate::failure::Failure;
 
 /// Writes a text whole.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    print_bytes(text.as_bytes())
+}
+
+/// Writes bytes that are no text.
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    done(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+    done(out.write_all(bytes).and_then(|()| out.flush()))
 }
 
 /// Writes a text in place of the previous one, where standard output is a terminal.

@@ -2,6 +2,7 @@
 
 mod access;
 mod behaviour;
+mod ca;
 mod caching;
 mod collapse;
 mod damage;

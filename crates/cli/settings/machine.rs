@@ -36,6 +36,7 @@ pub(crate) struct Machine {
     pub(crate) platform: Platform,
     pub(crate) home: Option<PathBuf>,
     pub(crate) xdg_cache_home: Option<PathBuf>,
+    pub(crate) xdg_config_home: Option<PathBuf>,
     pub(crate) root: bool,
     /// Bytes of memory that this process may use, where that can be told.
     pub(crate) memory: Option<u64>,
@@ -53,6 +54,7 @@ impl Machine {
             platform: if cfg!(target_os = "macos") { Platform::MacOs } else { Platform::Other },
             home: directory("HOME"),
             xdg_cache_home: directory("XDG_CACHE_HOME"),
+            xdg_config_home: directory("XDG_CONFIG_HOME"),
             root: rustix::process::geteuid().is_root(),
             memory: memory(),
             space,
@@ -69,6 +71,7 @@ impl Machine {
             platform: Platform::Other,
             home: Some(PathBuf::from("/home/ann")),
             xdg_cache_home: None,
+            xdg_config_home: None,
             root: false,
             memory: Some(8 << 30),
             space: |_| Some(Space { total: 500 << 30, available: 100 << 30 }),
@@ -104,6 +107,25 @@ impl Machine {
             Platform::Other => ("/var/cache/larder", ".cache/larder"),
         };
         if self.root { Some(PathBuf::from(system)) } else { self.home.as_ref().map(|home| home.join(user)) }
+    }
+
+    /// Where the interception CA is kept: `$XDG_CONFIG_HOME/larder/ca` where that variable is set; else `/etc/larder/ca` for
+    /// root, and for a service without a home, and `~/.config/larder/ca` for anyone else. On macOS
+    /// `/Library/Application Support/larder/ca` and `~/Library/Application Support/larder/ca`.
+    pub(crate) fn ca_dir(&self) -> PathBuf {
+        if let Some(xdg) = &self.xdg_config_home {
+            return xdg.join("larder/ca");
+        }
+        let (system, user) = match self.platform {
+            Platform::MacOs => {
+                ("/Library/Application Support/larder/ca", "Library/Application Support/larder/ca")
+            }
+            Platform::Other => ("/etc/larder/ca", ".config/larder/ca"),
+        };
+        match &self.home {
+            Some(home) if !self.root => home.join(user),
+            _ => PathBuf::from(system),
+        }
     }
 }
 
@@ -168,6 +190,20 @@ mod tests {
         assert_eq!(dir(Platform::Other, true, Some("/fast")), "/fast/larder");
         assert_eq!(dir(Platform::MacOs, false, None), "/home/ann/Library/Caches/larder");
         assert_eq!(dir(Platform::MacOs, true, None), "/Library/Caches/larder");
+    }
+
+    #[test]
+    fn the_ca_directory_follows_the_platform() {
+        let dir =
+            |platform, root| Machine { platform, root, ..Machine::imagined() }.ca_dir().display().to_string();
+        assert_eq!(dir(Platform::Other, false), "/home/ann/.config/larder/ca");
+        assert_eq!(dir(Platform::Other, true), "/etc/larder/ca");
+        assert_eq!(dir(Platform::MacOs, false), "/home/ann/Library/Application Support/larder/ca");
+        assert_eq!(dir(Platform::MacOs, true), "/Library/Application Support/larder/ca");
+        let service = Machine { home: None, ..Machine::imagined() };
+        assert_eq!(service.ca_dir(), Path::new("/etc/larder/ca"));
+        let moved = Machine { xdg_config_home: Some("/conf".into()), root: true, ..Machine::imagined() };
+        assert_eq!(moved.ca_dir(), Path::new("/conf/larder/ca"));
     }
 
     #[test]

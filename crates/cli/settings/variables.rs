@@ -28,7 +28,7 @@ impl Variables {
     }
 
     /// The value of a variable that is set to something.
-    pub(super) fn get(&self, name: &str) -> Option<&OsString> {
+    pub(crate) fn get(&self, name: &str) -> Option<&OsString> {
         self.0.get(name)
     }
 }
@@ -46,7 +46,7 @@ impl<N: Into<String>, V: Into<OsString>> FromIterator<(N, V)> for Variables {
 
 /// What the variables say.
 pub(super) fn read(variables: &Variables, report: &mut Report) -> Shared {
-    let mut reader = Reader { variables, report, known: vec!["config"] };
+    let mut reader = Reader { variables, report, known: vec!["config", "ca-dir"] };
     let shared = reader.shared();
     let Reader { known, .. } = reader;
     for name in variables.0.keys() {
