@@ -70,7 +70,7 @@ impl Authority {
         params.distinguished_name = named(&common_name(&options.host, random)?);
         // It signs leaves and no other CA, and these are servers' alone.
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.name_constraints = NameConstraints::only(&options.only).to_rcgen();
         let key = Secret(KeyPair::generate().map_err(mint)?);

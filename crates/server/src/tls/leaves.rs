@@ -59,7 +59,7 @@ impl Leaves {
     /// Leaves that are kept unless something else is asked for.
     pub(crate) const MOST: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
-    /// Keeps at most so many leaves, some 2 KiB each.
+    /// Keeps at most so many leaves, some 1.6 KiB each.
     ///
     /// # Errors
     ///
