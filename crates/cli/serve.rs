@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
+use larder_server::tls::CaDirectory;
 use larder_server::{Clock, Config, Server, StartError};
 use larder_storage::Store;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -19,16 +20,21 @@ use crate::door::cannot_open;
 use crate::failure::Failure;
 use crate::settings::{self, Machine, Place, Report, Settings, Sources, Variables};
 use crate::units::ByteSize;
-use crate::{logging, notify, output};
+use crate::{ca, logging, notify, output};
 
 /// Runs the command until a signal ends it.
 pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     let (flags, file) = args.split();
     let sources = Sources { file, variables: Variables::of_process(), flags };
-    let (settings, warnings) =
-        settings::for_serve(sources, &Machine::this()).map_err(Failure::Configuration)?;
+    let machine = Machine::this();
+    let (mut settings, warnings) = settings::for_serve(sources, &machine).map_err(Failure::Configuration)?;
     output::note(&warnings.to_string());
     logging::start(&settings.log_level)?;
+    if settings.config.listeners.iter().any(|listener| listener.intercept) {
+        let dir = settings.ca_dir.clone().unwrap_or_else(|| machine.ca_dir());
+        let authorities = CaDirectory::new(dir).load(Clock::system().now()).map_err(ca::failed)?;
+        settings.config.intercept.authorities = Some(authorities);
+    }
     let open_files = raise_open_files();
     warn_of_few_files(open_files, &settings.config);
 

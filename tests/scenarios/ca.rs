@@ -1,10 +1,12 @@
 //! `larder ca` as a user runs it.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use crate::support::Larder;
 use crate::support::process::larder;
+use crate::support::tls::client_config;
 
 struct Ca {
     scratch: tempfile::TempDir,
@@ -117,4 +119,41 @@ fn a_dry_run_of_trust_changes_nothing() {
     let (_, out, _) = ca.run(&["trust", "--dry-run"]);
     assert!(!out.lines().any(|line| line.starts_with("wrote") || line.starts_with("ran:")), "{out}");
     assert_eq!(ca.file("ca.pem"), before);
+}
+
+#[test]
+fn a_proxy_opens_tunnels_with_it_and_refuses_to_start_without() {
+    let ca = Ca::new();
+    let dir = ca.dir();
+    let cache = ca.scratch.path().join("cache");
+    let serve = |more: &[&str]| {
+        let mut command = larder();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--intercept", "--cache-dir"]).arg(&cache);
+        command.arg("--ca-dir").arg(&dir).args(more).output().unwrap()
+    };
+    let refused = serve(&[]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("`larder ca create` makes one"));
+    ca.done(&["create"]);
+    let key = dir.join("ca.key");
+    let permit = |mode| std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+    permit(0o640);
+    let refused = serve(&[]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("chmod 600"));
+    permit(0o600);
+    let proxy = Larder::serve(&cache, &["--intercept", "--ca-dir", dir.to_str().unwrap()]);
+    // The proxy's own name needs no origin.
+    let name = "larder.internal";
+    let mut config = client_config(&ca.done(&["show", "--pem"]), &["http/1.1"]);
+    config.time_provider = std::sync::Arc::new(rustls::time_provider::DefaultTimeProvider);
+    let mut inside = proxy.connect().tunnel(&format!("{name}:443")).tls(name, config).unwrap();
+    let page = inside.ask(name, "/", &[]);
+    assert_eq!(page.status, 200, "{}", page.text());
+    let secret = String::from_utf8(ca.file("ca.key")).unwrap();
+    assert!(!page.text().contains(secret.lines().nth(2).unwrap()));
+    proxy.signal("TERM");
+    let (code, said) = proxy.wait();
+    assert_eq!(code, Some(0));
+    assert!(!said.contains(secret.lines().nth(2).unwrap()));
 }

@@ -35,7 +35,7 @@ pub(crate) fn run(command: CaCommand) -> Result<(), Failure> {
 }
 
 /// Where the CA is: by the flag, the variable, or the platform's conventions.
-pub(crate) fn directory(flag: Option<PathBuf>, variables: &Variables, machine: &Machine) -> CaDirectory {
+fn directory(flag: Option<PathBuf>, variables: &Variables, machine: &Machine) -> CaDirectory {
     let variable = || variables.get("LARDER_CA_DIR").map(PathBuf::from);
     CaDirectory::new(flag.or_else(variable).unwrap_or_else(|| machine.ca_dir()))
 }
@@ -117,7 +117,7 @@ fn quoted(certificate: &CaCertificate) -> String {
 }
 
 /// A fault of the CA, in the user's terms.
-fn failed(error: CaError) -> Failure {
+pub(crate) fn failed(error: CaError) -> Failure {
     let sudo = matches!(error, CaError::Missing { .. }) && std::env::var_os("SUDO_USER").is_some();
     let error = anyhow::Error::new(error);
     Failure::Failed(if sudo {

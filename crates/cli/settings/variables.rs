@@ -46,7 +46,7 @@ impl<N: Into<String>, V: Into<OsString>> FromIterator<(N, V)> for Variables {
 
 /// What the variables say.
 pub(super) fn read(variables: &Variables, report: &mut Report) -> Shared {
-    let mut reader = Reader { variables, report, known: vec!["config", "ca-dir"] };
+    let mut reader = Reader { variables, report, known: vec!["config"] };
     let shared = reader.shared();
     let Reader { known, .. } = reader;
     for name in variables.0.keys() {
