@@ -23,7 +23,10 @@ fn own_authority(only: &[&str]) -> (Authorities, String) {
 }
 
 /// A proxy that opens tunnels and trusts the origins of `authority`, and the PEM that its clients trust.
-fn opening(authority: &Authority, change: impl Fn(&mut Config) + Send + Sync + 'static) -> (Proxy, String) {
+pub fn opening(
+    authority: &Authority,
+    change: impl Fn(&mut Config) + Send + Sync + 'static,
+) -> (Proxy, String) {
     let (authorities, trusted) = own_authority(&[]);
     (opening_with(authorities, authority, change), trusted)
 }

@@ -3,6 +3,7 @@
 //! Waits end when what they wait for has happened. [`PATIENCE`] only ends a test that would hang.
 
 pub mod client;
+pub mod h2;
 pub mod message;
 pub mod origin;
 pub mod process;
