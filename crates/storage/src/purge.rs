@@ -15,7 +15,7 @@ use crate::shared::Shared;
 use crate::walk::{Met, Walk, Walked, under_key};
 
 /// Responses that are removed in one go: each may be a file to unlink.
-const BATCH: usize = 128;
+pub(crate) const BATCH: usize = 128;
 
 /// What was removed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

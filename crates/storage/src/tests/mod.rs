@@ -10,6 +10,7 @@ mod kills;
 mod limits;
 mod model;
 mod order;
+mod owners;
 mod partial_steps;
 mod partials;
 mod restart;
@@ -19,7 +20,7 @@ mod tools;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -271,4 +272,45 @@ async fn eventually(done: impl Fn() -> bool, else_say: impl Fn() -> String) {
         assert!(began.elapsed() < std::time::Duration::from_secs(60), "{}", else_say());
         tokio::task::yield_now().await;
     }
+}
+
+/// What this thread says in the log.
+#[derive(Clone, Debug, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    fn during<T>(&self, does: impl FnOnce() -> T) -> T {
+        tracing::subscriber::with_default(self.clone(), does)
+    }
+
+    /// A line is all fields of an event, the message among them.
+    fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut line = String::new();
+        event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+            line += &format!("{field}={value:?} ");
+        });
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
 }

@@ -387,7 +387,7 @@ async fn repair_makes_a_new_index_whatever_became_of_the_old_one() {
         let set_aside = files(bench.dir()).iter().any(|path| path.to_string_lossy().contains("corrupt"));
         assert!(index.join("db").exists() && !set_aside, "{harm}");
         bench.store = Some(Store::open(bench.options.clone()).unwrap());
-        let states = std::sync::Mutex::new(Vec::new());
+        let states = Mutex::new(Vec::new());
         let mut changes = bench.store().shared().state.subscribe();
         loop {
             let state = *changes.borrow_and_update();

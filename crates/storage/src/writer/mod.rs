@@ -32,7 +32,9 @@ use crate::eviction::Ranked;
 use crate::files::StoreFile;
 use crate::index::{IndexThread, Opener, Watermark};
 use crate::layout::DirLock;
-use crate::recovery::{self, FoundPartial, Totals};
+use crate::owners::Finder;
+use crate::record::FileKind;
+use crate::recovery::{self, Totals};
 use crate::removals::Removals;
 use crate::segment;
 use crate::shared::Shared;
@@ -111,6 +113,7 @@ pub(crate) fn start(
         space: space::Space::new(&shared.options),
         unremoved: 0,
         claimed_blocks: totals.blob_blocks,
+        finder: Finder::default(),
         written_blocks: 0,
         noted: totals,
         sender,
@@ -182,6 +185,7 @@ struct Writer {
     removals: Removals,
     phase: Phase,
     pending: Vec<append::Pending>,
+    finder: Finder,
     compaction: Option<reclaim::Compaction>,
     rewrites: reclaim::Rewrites,
     /// While orphans are looked for: digest prefixes of the blobs that were added since.

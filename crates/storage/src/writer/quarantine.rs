@@ -12,7 +12,7 @@ use crate::blob::{BLOCK, Owner, blob_blocks, file_blocks};
 use crate::digest::BlobDigest;
 use crate::directory::Place;
 use crate::layout::TempFile;
-use crate::owners;
+use crate::owners::{self, Fate, Lost};
 use crate::record::{FileKind, Head};
 use crate::shared::Shared;
 
@@ -79,19 +79,21 @@ impl Writer {
         if owner.file.kind == FileKind::Partial {
             // One record names it, and it was never whole: there is little to look at.
             self.shared.counters.damaged.add(1);
-            owners::tell(&owner.file.name, &[owner.key.as_str().to_owned()], 1, None);
+            owners::tell(&owner.file.name, &[owner.key.as_str().to_owned()], 1, &Fate::Gone);
         } else if !self.gone.contains(&prefix) {
             self.shared.counters.damaged.add(1);
+            let records = self.owners.get(&prefix).map_or(1, |records| *records as usize);
             let others = match self.phase {
-                Phase::Ready => self.owners.contains_key(&prefix),
+                Phase::Ready => records > 1,
                 Phase::Recovering(_) => true,
             };
             let below = self.next_sequence();
-            let kept = self.set_aside(&owner.file.name, owner.file.len);
+            let fate = self.set_aside(&owner.file.name, owner.file.len);
             if others {
-                owners::find(&self.shared, self.sender.clone(), owner.clone(), below, kept);
+                let lost = Lost { owner: owner.clone(), below, fate, records };
+                self.finder.find(&self.shared, &self.sender, lost);
             } else {
-                owners::tell(&owner.file.name, &[owner.key.as_str().to_owned()], 1, kept.as_deref());
+                owners::tell(&owner.file.name, &[owner.key.as_str().to_owned()], 1, &fate);
             }
         }
         match nominee {
@@ -104,10 +106,10 @@ impl Writer {
         }
     }
 
-    /// Moves a blob to the quarantine, or removes it. Returns where it is now.
-    fn set_aside(&mut self, digest: &BlobDigest, len: u64) -> Option<PathBuf> {
-        let kept = self.keep(digest);
-        if kept.is_none() {
+    /// Moves a blob to the quarantine, or removes it.
+    fn set_aside(&mut self, digest: &BlobDigest, len: u64) -> Fate {
+        let fate = self.keep(digest).unwrap_or(Fate::Gone);
+        if !matches!(fate, Fate::Kept(_)) {
             self.unlink_blob(digest);
         }
         // While not all records are known their count decides later what the blobs take.
@@ -116,15 +118,19 @@ impl Writer {
             self.gone.insert(digest.prefix());
             self.shared.counters.blob_bytes.set(self.blob_bytes());
         }
-        kept
+        fate
     }
 
-    fn keep(&mut self, digest: &BlobDigest) -> Option<PathBuf> {
+    fn keep(&mut self, digest: &BlobDigest) -> Option<Fate> {
         let (layout, files) = (self.shared.layout.clone(), self.shared.layout.files());
         let path = layout.blob(digest);
         let bytes = file_blocks(files.len(&path).ok()?) * BLOCK;
-        if bytes > self.shared.options.quarantine_limit() {
-            return None;
+        let options = &self.shared.options;
+        let limit = options.quarantine_limit();
+        if bytes > limit {
+            let setting = if options.quarantine_limit > limit { "disk" } else { "quarantine" };
+            // Who wants none kept need not be told how to keep it.
+            return (limit > 0).then_some(Fate::TooLarge { bytes, limit, setting });
         }
         self.shared.blobs.forget(digest);
         let to = layout.quarantine().join(format!("{:08x}-{digest}", self.quarantine.next));
@@ -135,7 +141,7 @@ impl Writer {
         self.quarantine.next = self.quarantine.next.saturating_add(1);
         self.shared.counters.quarantined.add(1);
         self.quarantine.add(&self.shared, to.clone(), bytes);
-        Some(to)
+        Some(Fate::Kept(to))
     }
 
     /// A tree was made anew from a sound body.
