@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{Active, Phase, Segment, Writer, sequence};
+use super::segments::Segment;
+use super::{Active, Phase, Writer, sequence};
 use crate::blob::{BLOCK, blob_blocks, file_blocks};
 use crate::command::{Append, AppendBody};
 use crate::digest::BlobDigest;
@@ -163,7 +164,7 @@ impl Writer {
                 let _ = record.reply.send(false);
             }
             // An empty segment for each failure would add up.
-            if self.segments.get(&id).is_some_and(|segment| segment.live == 0) && !self.is_held() {
+            if self.segments.get(id).is_some_and(|segment| segment.live == 0) && !self.is_held() {
                 self.drop_segment(id);
             }
             return;
@@ -172,9 +173,7 @@ impl Writer {
         let before = file_blocks(active.size);
         active.size += group.bytes;
         self.shared.counters.segment_bytes.add((file_blocks(active.size) - before) * BLOCK);
-        if let Some(segment) = self.segments.get_mut(&active.id) {
-            segment.size = active.size;
-        }
+        self.segments.change(active.id, |segment| segment.size = active.size);
         let mut left = group.records.len();
         for record in group.records {
             left -= 1;
@@ -196,9 +195,7 @@ impl Writer {
         let size = u64::from(place.length) + u64::from(blocks) * BLOCK;
         self.eviction.insert(id, size, core.fingerprint.0);
         self.order.changed = true;
-        if let Some(segment) = self.segments.get_mut(&place.segment) {
-            segment.live += u64::from(place.length);
-        }
+        self.segments.change(place.segment, |segment| segment.live += u64::from(place.length));
         let add = Entry { variant: core.variant, place, file };
         let change = Change { fingerprint: core.fingerprint, drop: None, add: Some(add) };
         let watermark = self.watermark();

@@ -13,9 +13,10 @@ mod quarantine;
 mod reclaim;
 mod recovered;
 mod remove;
+mod segments;
 mod space;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
-use crate::blob::{BLOCK, Hint, file_blocks};
+use crate::blob::{BLOCK, Hint};
 use crate::command::Command;
 use crate::directory::Place;
 use crate::error::OpenError;
@@ -41,9 +42,12 @@ use crate::shared::Shared;
 
 use order::Order;
 pub(crate) use reclaim::Hold;
+use segments::{Segment, Segments};
 
 /// Commands that may wait for the writer; senders wait when there are more.
 pub(crate) const COMMANDS: usize = 256;
+/// A closed segment below this part of the bound is a small one.
+const SMALL_PART: u64 = 4;
 /// Hints that may wait; more are lost.
 pub(crate) const HINTS: usize = 4096;
 const TICK: Duration = Duration::from_secs(1);
@@ -72,11 +76,11 @@ pub(crate) fn start(
         .enable_time()
         .build()
         .map_err(cannot("start the writer of"))?;
-    let segments: BTreeMap<u32, Segment> =
-        found.iter().map(|(id, size)| (*id, Segment { size: *size, live: 0 })).collect();
+    let sizes = found.iter().map(|(id, size)| (*id, Segment { size: *size, live: 0 }));
+    let segments = Segments::new(sizes, shared.options.segment_bytes() / SMALL_PART);
     let totals = recovery::read_totals(&shared.layout);
     // Also above those that are gone: an index may still speak of them.
-    let next_segment = segments.keys().next_back().map_or(1, |last| last.saturating_add(1));
+    let next_segment = found.iter().map(|(id, _)| id.saturating_add(1)).max().unwrap_or(1);
     let next_segment = next_segment.max(totals.next_segment);
     let quarantine = quarantine::Quarantine::open(&shared);
     let removals = Removals::read(&shared.layout, &shared.removed);
@@ -132,19 +136,6 @@ pub(crate) fn start(
         .map_err(cannot("start the writer of"))
 }
 
-/// The accounts of one segment, in bytes. Dead is what is neither live nor the header.
-#[derive(Clone, Copy, Debug)]
-struct Segment {
-    size: u64,
-    live: u64,
-}
-
-impl Segment {
-    const fn dead(&self) -> u64 {
-        self.size.saturating_sub(self.live + segment::FIRST_RECORD)
-    }
-}
-
 /// The segment that is appended to.
 struct Active {
     id: u32,
@@ -176,7 +167,7 @@ struct Writer {
     eviction: Box<dyn Ranked>,
     order: Order,
     index: IndexThread,
-    segments: BTreeMap<u32, Segment>,
+    segments: Segments,
     next_segment: u32,
     active: Option<Active>,
     /// Digest prefixes of blobs with two or more owners.
@@ -406,13 +397,10 @@ impl Writer {
     /// Publishes the accounts.
     fn account(&self) {
         let counters = &self.shared.counters;
-        let (mut total, mut dead) = (0, 0);
-        for segment in self.segments.values() {
-            total += file_blocks(segment.size) * BLOCK;
-            dead += segment.dead();
-        }
-        counters.segment_bytes.set(total);
-        counters.dead_bytes.set(if self.is_ready() { dead } else { 0 });
+        let sums = self.segments.sums();
+        debug_assert_eq!(sums, self.segments.summed());
+        counters.segment_bytes.set(sums.allocated);
+        counters.dead_bytes.set(if self.is_ready() { sums.dead } else { 0 });
         counters.blob_bytes.set(self.blob_bytes());
         counters.order_bytes.set(self.order.disk_bytes());
         counters.other_bytes.set(self.shared.layout.own_bytes() + self.unremoved);

@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
 use super::Writer;
+use super::segments::{Segment, Sums};
 use crate::blob::BLOCK;
 use crate::directory::Place;
 use crate::index::Change;
@@ -57,7 +58,7 @@ impl Writer {
                 || (self.compaction.is_some()
                     || self.is_waited_for()
                     || self.is_over_target()
-                    || (self.is_littered() && !self.is_held()))
+                    || (!self.is_held() && self.is_littered()))
                     && self.can_reclaim())
     }
 
@@ -75,7 +76,7 @@ impl Writer {
             self.compact_step();
         } else if self.has_rewrites() {
             self.start_rewrite();
-        } else if self.is_littered() && !self.is_held() {
+        } else if !self.is_held() && self.is_littered() {
             self.start_compaction();
         } else {
             self.stuck = !self.reclaim();
@@ -110,23 +111,29 @@ impl Writer {
     }
 
     fn can_reclaim(&self) -> bool {
-        self.compaction.is_some()
-            || !self.eviction.is_empty()
-            || (!self.is_held() && self.emptiest().is_some())
+        self.compaction.is_some() || !self.eviction.is_empty() || (!self.is_held() && self.has_littered())
     }
 
     /// Dead bytes near a quarter of all, or many small segments.
     fn is_littered(&self) -> bool {
-        let (total, dead) = self.dead();
+        let Sums { bytes, dead, .. } = self.segments.sums();
         let least = self.shared.options.segment_bytes() / 4;
-        (dead * 5 > total && dead > least && self.emptiest().is_some()) || self.smallest().is_some()
+        (dead * 5 > bytes && dead > least && self.has_littered()) || self.has_many_small()
     }
 
-    /// Bytes of all segments, and the dead ones among them.
-    fn dead(&self) -> (u64, u64) {
-        self.segments
-            .values()
-            .fold((0, 0), |(total, dead), segment| (total + segment.size, dead + segment.dead()))
+    /// Whether a closed segment has dead bytes.
+    fn has_littered(&self) -> bool {
+        self.segments.sums().littered > usize::from(self.active_segment().is_some_and(|one| one.dead() > 0))
+    }
+
+    /// Whether there are too many small segments among the closed ones.
+    fn has_many_small(&self) -> bool {
+        let active = self.active_segment().is_some_and(|one| self.segments.is_small(one));
+        self.segments.sums().small > SMALL_SEGMENTS + usize::from(active)
+    }
+
+    fn active_segment(&self) -> Option<Segment> {
+        self.segments.get(self.active.as_ref()?.id)
     }
 
     /// One step towards more room. False when there is nothing left to take.
@@ -138,8 +145,8 @@ impl Writer {
             self.compact_step();
             return true;
         }
-        let (total, dead) = self.dead();
-        let worth_it = dead * 8 > total || self.eviction.is_empty();
+        let Sums { bytes, dead, .. } = self.segments.sums();
+        let worth_it = dead * 8 > bytes || self.eviction.is_empty();
         if worth_it && dead > 0 {
             if self.is_held() {
                 // Nothing that is evicted now would free a segment.
@@ -170,18 +177,19 @@ impl Writer {
         let active = self.active.as_ref().map(|active| active.id);
         self.segments
             .iter()
-            .filter(|(id, segment)| Some(**id) != active && segment.dead() > 0)
+            .filter(|(id, segment)| Some(*id) != active && segment.dead() > 0)
             .min_by_key(|(_, segment)| segment.live * 1024 / segment.size.max(1))
-            .map(|(id, _)| *id)
+            .map(|(id, _)| id)
     }
 
     /// The smallest closed segment, if there are too many small ones.
     fn smallest(&self) -> Option<u32> {
+        if !self.has_many_small() {
+            return None;
+        }
         let active = self.active.as_ref().map(|active| active.id);
-        let bound = self.shared.options.segment_bytes() / 4;
-        let small = || self.segments.iter().filter(|(id, one)| Some(**id) != active && one.size < bound);
-        (small().count() > SMALL_SEGMENTS)
-            .then(|| small().min_by_key(|(_, one)| one.size).map(|(id, _)| *id))?
+        let closed = self.segments.iter().filter(|(id, _)| Some(*id) != active);
+        closed.min_by_key(|(_, one)| one.size).map(|(id, _)| id)
     }
 
     /// Begins to copy the best segment; closes the active one first if only that has dead bytes.
@@ -190,7 +198,7 @@ impl Writer {
         let Some(id) = littered else {
             let active = self
                 .active
-                .take_if(|active| self.segments.get(&active.id).is_some_and(|segment| segment.dead() > 0));
+                .take_if(|active| self.segments.get(active.id).is_some_and(|segment| segment.dead() > 0));
             return active.is_some();
         };
         self.compact(id, None)
@@ -198,7 +206,7 @@ impl Writer {
 
     /// Begins to copy a segment. False when there is no such one.
     fn compact(&mut self, id: u32, done: Option<Arc<oneshot::Sender<()>>>) -> bool {
-        let Some(segment) = self.segments.get(&id).copied() else { return false };
+        let Some(segment) = self.segments.get(id) else { return false };
         if segment.live == 0 {
             self.drop_segment(id);
             return true;
@@ -297,10 +305,11 @@ impl Writer {
         let before = active.size.div_ceil(BLOCK);
         active.size += len;
         self.shared.counters.segment_bytes.add((active.size.div_ceil(BLOCK) - before) * BLOCK);
-        if let Some(segment) = self.segments.get_mut(&to.segment) {
-            segment.size = active.size;
+        let size = active.size;
+        self.segments.change(to.segment, |segment| {
+            segment.size = size;
             segment.live += len;
-        }
+        });
         Ok(to)
     }
 
@@ -311,9 +320,8 @@ impl Writer {
         from: Place,
         to: Place,
     ) {
-        if let Some(segment) = self.segments.get_mut(&from.segment) {
-            segment.live = segment.live.saturating_sub(u64::from(from.length));
-        }
+        let lose = |segment: &mut Segment| segment.live = segment.live.saturating_sub(u64::from(from.length));
+        self.segments.change(from.segment, lose);
         let file = self.shared.segments.head(to).ok().and_then(|head| head.file());
         let add = Some(crate::index::Entry { variant, place: to, file });
         let watermark = self.watermark();
@@ -321,7 +329,7 @@ impl Writer {
     }
 
     pub(super) fn drop_segment(&mut self, id: u32) {
-        let size = self.segments.remove(&id).map_or(0, |segment| segment.size.div_ceil(BLOCK) * BLOCK);
+        let size = self.segments.remove(id).map_or(0, |segment| segment.size.div_ceil(BLOCK) * BLOCK);
         self.shared.counters.segment_bytes.sub(size);
         self.shared.segments.forget(id);
         let path = self.shared.layout.segment(id);

@@ -35,7 +35,7 @@ impl Writer {
         }
         let inside = self
             .segments
-            .get(&place.segment)
+            .get(place.segment)
             .is_some_and(|segment| u64::from(place.offset) + u64::from(place.length) <= segment.size);
         if !inside {
             self.bury(fingerprint, place);
@@ -67,9 +67,7 @@ impl Writer {
         };
         let size = u64::from(place.length) + u64::from(blocks) * BLOCK;
         self.eviction.insert(id, size, fingerprint.0);
-        if let Some(segment) = self.segments.get_mut(&place.segment) {
-            segment.live += u64::from(place.length);
-        }
+        self.segments.change(place.segment, |segment| segment.live += u64::from(place.length));
         // Only now, so that a lookup finds the one or the other.
         if let Some(known) = known {
             self.kill(known.id);
@@ -99,8 +97,8 @@ impl Writer {
         let empty: Vec<u32> = self
             .segments
             .iter()
-            .filter(|(id, segment)| segment.live == 0 && Some(**id) != active)
-            .map(|(id, _)| *id)
+            .filter(|(id, segment)| segment.live == 0 && Some(*id) != active)
+            .map(|(id, _)| id)
             .collect();
         if !self.is_held() {
             for id in empty {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use larder_policy::CacheKey;
 
+use super::segments::Segment;
 use super::{Phase, Writer};
 use crate::blob::{BLOCK, file_blocks};
 use crate::command::Recovered;
@@ -114,7 +115,7 @@ impl Writer {
         }
         let watermark = self.watermark();
         self.index.change(Change { fingerprint, drop: Some(place), add: None }, watermark);
-        if !self.segments.contains_key(&place.segment) {
+        if self.segments.get(place.segment).is_none() {
             return;
         }
         if let Err(error) = self.shared.segments.mark_dead(place) {
@@ -127,8 +128,9 @@ impl Writer {
 
     /// Bytes of a segment are dead now. A closed segment without live bytes is unlinked.
     pub(super) fn lost_live_bytes(&mut self, place: Place) {
-        let Some(segment) = self.segments.get_mut(&place.segment) else { return };
-        segment.live = segment.live.saturating_sub(u64::from(place.length));
+        let lose =
+            |segment: &mut Segment| segment.live = segment.live.saturating_sub(u64::from(place.length));
+        let Some(segment) = self.segments.change(place.segment, lose) else { return };
         let empty = segment.live == 0;
         let active = self.active.as_ref().is_some_and(|active| active.id == place.segment);
         let compacted = self.compaction.as_ref().is_some_and(|compaction| compaction.id() == place.segment);
