@@ -65,6 +65,7 @@ impl Layout {
         if found.uid() != user {
             return Err(OpenError::Owner { dir: dir.to_owned(), owner: found.uid(), user });
         }
+        refuse_strangers(dir)?;
         let lock = lock(dir)?;
         let hash_key = read_or_make_format(dir)?;
         if found.mode() & 0o077 != 0 {
@@ -327,10 +328,29 @@ fn lock(dir: &Path) -> Result<DirLock, OpenError> {
 /// check <8 hexadecimal digits: crc32c of the two lines before>
 /// ```
 fn read_or_make_format(dir: &Path) -> Result<[u8; 32], OpenError> {
+    match read_format(dir)? {
+        Some(key) => Ok(key),
+        None => make_format(dir),
+    }
+}
+
+/// A directory of somebody else's stays untouched: it is refused before a lock is put into it. Where there is a lock it is a
+/// store, or about to become one by another process, and is judged by whoever holds that.
+fn refuse_strangers(dir: &Path) -> Result<(), OpenError> {
+    let judged = || match read_format(dir)? {
+        Some(_) => Ok(()),
+        None => only_harmless(dir),
+    };
+    // A store in the making has its lock before anything else.
+    judged().or_else(|refused| if dir.join("lock").exists() { Ok(()) } else { Err(refused) })
+}
+
+/// The key of a store that is there; `None` where there is none.
+fn read_format(dir: &Path) -> Result<Option<[u8; 32]>, OpenError> {
     let path = dir.join("format");
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return make_format(dir, &path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => "(not text)".to_owned(),
         Err(error) => return Err(OpenError::io("read", &path)(error)),
     };
@@ -343,7 +363,7 @@ fn read_or_make_format(dir: &Path) -> Result<[u8; 32], OpenError> {
     if version != Some(FORMAT.to_string().as_str()) {
         return Err(unknown(version.unwrap_or("(unreadable)")));
     }
-    parse_key(&text).ok_or_else(|| unknown("1 with a damaged format file"))
+    parse_key(&text).map(Some).ok_or_else(|| unknown("1 with a damaged format file"))
 }
 
 fn parse_key(text: &str) -> Option<[u8; 32]> {
@@ -356,7 +376,8 @@ fn parse_key(text: &str) -> Option<[u8; 32]> {
     BlobDigest::from_hex(hex).map(|key| *key.as_bytes())
 }
 
-fn make_format(dir: &Path, path: &Path) -> Result<[u8; 32], OpenError> {
+/// Refuses a directory with other things in it.
+fn only_harmless(dir: &Path) -> Result<(), OpenError> {
     for entry in fs::read_dir(dir).map_err(OpenError::io("list", dir))? {
         let name = entry.map_err(OpenError::io("list", dir))?.file_name();
         if !HARMLESS.iter().any(|harmless| name == *harmless) {
@@ -364,6 +385,12 @@ fn make_format(dir: &Path, path: &Path) -> Result<[u8; 32], OpenError> {
             return Err(OpenError::NotAStore { dir: dir.to_owned(), found });
         }
     }
+    Ok(())
+}
+
+fn make_format(dir: &Path) -> Result<[u8; 32], OpenError> {
+    only_harmless(dir)?;
+    let path = dir.join("format");
     let mut key = [0; 32];
     File::open("/dev/urandom")
         .and_then(|mut random| random.read_exact(&mut key))
@@ -376,9 +403,9 @@ fn make_format(dir: &Path, path: &Path) -> Result<[u8; 32], OpenError> {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&new, path)
+        fs::rename(&new, &path)
     };
-    write().map_err(OpenError::io("write", path))?;
+    write().map_err(OpenError::io("write", &path))?;
     Ok(key)
 }
 
@@ -427,6 +454,22 @@ mod tests {
         fs::write(root.path().join("thesis.tex"), "precious").unwrap();
         let refused = Layout::open(root.path()).unwrap_err();
         assert!(refused.to_string().contains("thesis.tex"), "{refused}");
+    }
+
+    #[test]
+    fn a_directory_that_is_refused_is_left_untouched() {
+        for (name, text) in
+            [("thesis.tex", "precious"), ("format", "of a disk"), ("format", "larder-store 2\n")]
+        {
+            let root = tempfile::tempdir().unwrap();
+            fs::set_permissions(root.path(), Permissions::from_mode(0o755)).unwrap();
+            fs::write(root.path().join(name), text).unwrap();
+            Layout::open(root.path()).unwrap_err();
+            let names = fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name());
+            assert_eq!(names.collect::<Vec<_>>(), [name]);
+            assert_eq!(fs::read_to_string(root.path().join(name)).unwrap(), text);
+            assert_eq!(fs::metadata(root.path()).unwrap().mode() & 0o777, 0o755);
+        }
     }
 
     #[test]
