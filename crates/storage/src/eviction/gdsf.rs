@@ -194,6 +194,14 @@ impl Eviction for Gdsf {
         self.set(id, key, frequency);
     }
 
+    /// The new size counts in its priority when it is asked for the next time.
+    fn resize(&mut self, id: u32, size: u64) {
+        let size = size.min(SIZE_MAX);
+        let Some(node) = self.nodes.get_mut(id).filter(|node| node.place() != NONE) else { return };
+        let before = std::mem::replace(&mut node.size, five(size));
+        self.used = self.used - number(before) + size;
+    }
+
     fn remove(&mut self, id: u32) -> Option<u64> {
         let node = self.listed(id).copied()?;
         self.len -= 1;

@@ -31,6 +31,10 @@ impl Eviction for Lru {
         self.slab.move_to_newest(ALL, id);
     }
 
+    fn resize(&mut self, id: u32, size: u64) {
+        self.slab.resize(id, size);
+    }
+
     fn remove(&mut self, id: u32) -> Option<u64> {
         self.slab.remove(id)
     }

@@ -58,6 +58,13 @@ impl Eviction for LruMap {
         self.sizes.promote(&id);
     }
 
+    fn resize(&mut self, id: u32, size: u64) {
+        if let Some(listed) = self.sizes.peek_mut(&id) {
+            let before = std::mem::replace(listed, size.min(SIZE_MAX));
+            self.used = self.used - before + *listed;
+        }
+    }
+
     fn remove(&mut self, id: u32) -> Option<u64> {
         let size = self.sizes.pop(&id)?;
         self.used -= size;

@@ -53,6 +53,9 @@ pub trait Eviction: Debug + Send {
     /// The object was asked for. Unknown numbers are ignored.
     fn access(&mut self, id: u32, fingerprint: u64);
 
+    /// A listed object has another size now, and keeps its place. Unknown numbers are ignored.
+    fn resize(&mut self, id: u32, size: u64);
+
     /// Takes an object off the list, as when its owner removed it, and returns its size.
     fn remove(&mut self, id: u32) -> Option<u64>;
 
@@ -203,6 +206,10 @@ impl<E: Eviction + ?Sized> Eviction for Box<E> {
 
     fn access(&mut self, id: u32, fingerprint: u64) {
         (**self).access(id, fingerprint);
+    }
+
+    fn resize(&mut self, id: u32, size: u64) {
+        (**self).resize(id, size);
     }
 
     fn remove(&mut self, id: u32) -> Option<u64> {

@@ -73,6 +73,10 @@ impl Eviction for S3Fifo {
         }
     }
 
+    fn resize(&mut self, id: u32, size: u64) {
+        self.slab.resize(id, size);
+    }
+
     fn remove(&mut self, id: u32) -> Option<u64> {
         self.slab.remove(id)
     }

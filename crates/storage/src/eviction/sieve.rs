@@ -45,6 +45,10 @@ impl Eviction for Sieve {
         }
     }
 
+    fn resize(&mut self, id: u32, size: u64) {
+        self.slab.resize(id, size);
+    }
+
     fn remove(&mut self, id: u32) -> Option<u64> {
         self.move_hand_off(id);
         self.slab.remove(id)

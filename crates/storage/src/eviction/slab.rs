@@ -100,6 +100,18 @@ impl Slab {
         Some(size)
     }
 
+    /// A listed object has another size now; it stays where it is.
+    pub(super) fn resize(&mut self, id: u32, size: u64) {
+        let size = size.min(SIZE_MAX);
+        let Some(node) = self.nodes.get_mut(id).filter(|node| node.queue() != 0) else { return };
+        let (queue, before) = (node.queue(), node.size());
+        node.word = node.word & !SIZE_MAX | size;
+        self.used = self.used - before + size;
+        if let Some(queue) = self.queues.get_mut(usize::from(queue)) {
+            queue.bytes = queue.bytes - before + size;
+        }
+    }
+
     /// Puts a listed object in front of a queue.
     pub(super) fn move_to_newest(&mut self, queue: u8, id: u32) {
         if self.newest(queue) != id && self.queue(id) != 0 {

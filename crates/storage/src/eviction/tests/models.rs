@@ -71,6 +71,12 @@ impl<M: Model> Eviction for Naive<M> {
         }
     }
 
+    fn resize(&mut self, id: u32, size: u64) {
+        if let Some((queue, at)) = self.find(id) {
+            self.queues[queue][at].size = size;
+        }
+    }
+
     fn remove(&mut self, id: u32) -> Option<u64> {
         self.find(id)?;
         M::leaves(self, id);
