@@ -30,7 +30,7 @@ pub(crate) enum Command {
     RemoveOldest(usize, oneshot::Sender<Removal>),
     /// Make room for so many bytes of an unfinished body.
     Reserve(u64, oneshot::Sender<Option<Reservation>>),
-    /// The partial of a stored response takes more than its record says.
+    /// The partial of a stored response takes something else than its record says.
     Grown(Grown),
     /// Records that were found in the index or in the segments.
     Recovered(Vec<Recovered>),
@@ -82,13 +82,12 @@ pub(crate) enum AppendBody {
     Completed { partial: BlobDigest, tree: Option<TempFile>, reservation: Option<Reservation> },
 }
 
-/// What the partial of a stored response takes on disk now.
+/// Whose partial is to be weighed.
 #[derive(Debug)]
 pub(crate) struct Grown {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) variant: VariantTag,
     pub(crate) name: BlobDigest,
-    pub(crate) blocks: u32,
     /// The room that was accounted for what is new; given back when that is counted.
     pub(crate) reservation: Option<Reservation>,
 }

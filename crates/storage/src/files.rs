@@ -10,7 +10,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::num::NonZeroU64;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,6 +23,9 @@ pub(crate) mod power;
 pub(crate) mod seam;
 
 use seam::{FileSeam, Seam, Step};
+
+/// In such units a file system says what a file takes.
+const SECTOR: u64 = 512;
 
 /// The file system, as the store uses it. Clones are the same one.
 #[derive(Clone, Debug, Default)]
@@ -105,6 +108,12 @@ impl Files {
         Ok(fs::metadata(path)?.len())
     }
 
+    /// Bytes that the file of this name takes on disk.
+    pub(crate) fn allocated(&self, path: &Path) -> io::Result<u64> {
+        self.seam.read()?;
+        Ok(fs::metadata(path)?.blocks() * SECTOR)
+    }
+
     /// Whether something has this name.
     pub(crate) fn exists(&self, path: &Path) -> bool {
         path.exists()
@@ -152,6 +161,12 @@ impl StoreFile {
     pub(crate) fn len(&self) -> io::Result<u64> {
         self.seam.read()?;
         Ok(self.file.metadata()?.len())
+    }
+
+    /// Bytes that it takes on disk.
+    pub(crate) fn allocated(&self) -> io::Result<u64> {
+        self.seam.read()?;
+        Ok(self.file.metadata()?.blocks() * SECTOR)
     }
 
     /// Writes all of the chunks from `offset` on, one behind the other.

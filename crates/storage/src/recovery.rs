@@ -10,7 +10,6 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,9 +17,8 @@ use larder_policy::CacheKey;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::blob::BLOCK;
-use crate::command::{Command, Grown, Recovered};
+use crate::command::{Command, Recovered};
 use crate::digest::BlobDigest;
-use crate::directory::{Fingerprint, VariantTag};
 use crate::index::{Index, Opened, Watermark};
 use crate::layout::Layout;
 use crate::metadata;
@@ -91,7 +89,7 @@ impl Recovery {
         self.shared.state.send_replace(IndexState::Loading);
         let mut closed = false;
         let loaded = index.scan(&mut |fingerprint, entry| {
-            self.batch.push(entry.recovered(fingerprint));
+            self.batch.push(weighed(&self.shared, entry.recovered(fingerprint)));
             closed = self.batch.len() >= BATCH && self.send_batch().is_err();
             !closed
         });
@@ -144,7 +142,8 @@ impl Recovery {
                 Ok(Some(Found::Record { place, head, front })) if head.live => {
                     let fingerprint = shared.keys.fingerprint(front.key);
                     let (variant, file) = (head.variant, head.file());
-                    self.batch.push(Recovered { fingerprint, variant, place, file, indexed: false });
+                    let found = Recovered { fingerprint, variant, place, file, indexed: false };
+                    self.batch.push(weighed(&shared, found));
                 }
                 Ok(Some(Found::Record { .. })) => {}
                 Ok(Some(Found::Damage { offset, bytes, fault })) => {
@@ -190,6 +189,16 @@ impl Recovery {
     }
 }
 
+/// With what a partial takes now: a fill that did not come to its record has left bytes in it.
+fn weighed(shared: &Shared, mut found: Recovered) -> Recovered {
+    if let Some(file) = found.file.as_mut().filter(|file| file.kind == FileKind::Partial)
+        && let Some(blocks) = shared.partials.blocks(&file.name)
+    {
+        file.len = u64::from(blocks) * BLOCK;
+    }
+    found
+}
+
 /// Whether this store wrote the record. Behind damage a scan may come upon a body that an origin made look like a
 /// record, of another origin even; but its variant tag takes the store's secret.
 fn is_ours(shared: &Shared, head: &Head, front: Front<'_>) -> bool {
@@ -207,30 +216,14 @@ fn send(shared: &Shared, sender: &mpsc::WeakSender<Command>, command: Command) -
     sender.blocking_send(command).map_err(|_| Closed)
 }
 
-/// What records say of blobs and partials.
-pub(crate) struct Known {
-    /// The prefixes of the names of those that have an owner, sorted.
-    pub(crate) owned: Vec<u64>,
-    /// Whose the partials are, sorted by prefix.
-    pub(crate) partials: Vec<FoundPartial>,
-}
-
-/// A record that names a partial.
-pub(crate) struct FoundPartial {
-    /// The prefix of the partial's name.
-    pub(crate) prefix: u64,
-    pub(crate) fingerprint: Fingerprint,
-    pub(crate) variant: VariantTag,
-}
-
-/// Looks for blobs and partials that no record names and has them removed, on a thread of its own. Partials that take more
-/// than their records say are counted for what they take.
-pub(crate) fn sweep(shared: Arc<Shared>, sender: mpsc::WeakSender<Command>, known: Known) {
+/// Looks for blobs and partials that no record names and has them removed, on a thread of its own. `owned` are the
+/// prefixes of the names of those that have an owner, sorted.
+pub(crate) fn sweep(shared: Arc<Shared>, sender: mpsc::WeakSender<Command>, owned: Vec<u64>) {
     spawn("larder-sweep", move || {
         let (mut directories, mut none) = (HashSet::new(), HashSet::new());
         let swept = [
-            sweep_dir(&shared, &sender, &known, FileKind::Blob, &shared.layout.blobs(), &mut directories),
-            sweep_dir(&shared, &sender, &known, FileKind::Partial, &shared.layout.partials(), &mut none),
+            sweep_dir(&shared, &sender, &owned, FileKind::Blob, &shared.layout.blobs(), &mut directories),
+            sweep_dir(&shared, &sender, &owned, FileKind::Partial, &shared.layout.partials(), &mut none),
         ];
         if swept.iter().any(Result::is_err) {
             return;
@@ -242,7 +235,7 @@ pub(crate) fn sweep(shared: Arc<Shared>, sender: mpsc::WeakSender<Command>, know
 fn sweep_dir(
     shared: &Shared,
     sender: &mpsc::WeakSender<Command>,
-    known: &Known,
+    owned: &[u64],
     kind: FileKind,
     dir: &Path,
     directories: &mut HashSet<PathBuf>,
@@ -252,7 +245,7 @@ fn sweep_dir(
     for entry in entries.flatten() {
         let path = entry.path();
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            sweep_dir(shared, sender, known, kind, &path, directories)?;
+            sweep_dir(shared, sender, owned, kind, &path, directories)?;
             directories.insert(path);
             continue;
         }
@@ -263,10 +256,8 @@ fn sweep_dir(
         };
         let digest = name.to_str().and_then(|name| BlobDigest::from_hex(name.trim_end_matches(beside)));
         let Some(digest) = digest else { continue };
-        if known.owned.binary_search(&digest.prefix()).is_err() {
+        if owned.binary_search(&digest.prefix()).is_err() {
             orphans.push(digest);
-        } else if kind == FileKind::Partial {
-            weigh(shared, sender, &known.partials, digest)?;
         }
     }
     if orphans.is_empty() {
@@ -275,30 +266,6 @@ fn sweep_dir(
     orphans.dedup();
     tracing::debug!(?kind, count = orphans.len(), "files without an owner are removed");
     send(shared, sender, Command::Orphans(kind, orphans))
-}
-
-/// Has a partial counted for what it takes, where that is more than the directory says: a fill that did not come to its record
-/// has left bytes in it.
-fn weigh(
-    shared: &Shared,
-    sender: &mpsc::WeakSender<Command>,
-    partials: &[FoundPartial],
-    name: BlobDigest,
-) -> Result<(), Closed> {
-    let allocated = |path| fs::metadata(path).map_or(0, |found| (found.blocks() * 512).div_ceil(BLOCK));
-    let blocks = allocated(shared.layout.partial(&name)) + allocated(shared.layout.partial_map(&name));
-    let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
-    // Of a partial that has grown there may be several records, all of one variant.
-    let at = partials.partition_point(|partial| partial.prefix < name.prefix());
-    let Some(found) = partials.get(at).filter(|partial| partial.prefix == name.prefix()) else {
-        return Ok(());
-    };
-    let FoundPartial { fingerprint, variant, .. } = *found;
-    let said = shared.directory.find_variant(fingerprint, variant).map(|entry| entry.blob_blocks);
-    if said.is_none_or(|said| said >= blocks) {
-        return Ok(());
-    }
-    send(shared, sender, Command::Grown(Grown { fingerprint, variant, name, blocks, reservation: None }))
 }
 
 /// What a life of the directory leaves for the start of the next.

@@ -77,9 +77,11 @@ impl Partial {
         self.read_map(Map::ragged) >= RAGGED_MAX
     }
 
-    /// Blocks that its files take on disk: holes take none.
+    /// Blocks that its files take on disk now: holes take none, and what a killed fill wrote that the map does not name does.
+    /// A file system that allocates late is not believed to have taken less than what is here.
     pub(crate) fn blocks(&self) -> u32 {
-        let blocks = data_blocks(&self.runs()) + file_blocks(self.log_len.load(Ordering::Relaxed));
+        let taken = file_blocks(self.file.allocated().unwrap_or(0));
+        let blocks = data_blocks(&self.runs()).max(taken) + file_blocks(self.log_len.load(Ordering::Relaxed));
         u32::try_from(blocks).unwrap_or(u32::MAX).max(1)
     }
 

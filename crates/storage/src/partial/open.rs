@@ -12,6 +12,7 @@ use lru::LruCache;
 use super::log::Log;
 use super::map::Map;
 use super::{FreshPartial, Partial};
+use crate::blob::file_blocks;
 use crate::digest::BlobDigest;
 use crate::error::ReadError;
 use crate::files::StoreFile;
@@ -64,6 +65,16 @@ impl Partials {
             Some(partial) => Some(partial.clone()),
             None => open.used.get(name)?.upgrade(),
         }
+    }
+
+    /// Blocks that the files of a partial take now; `None` when nobody can tell, as when they are gone. Opens nothing.
+    pub(crate) fn blocks(&self, name: &BlobDigest) -> Option<u32> {
+        if let Some(partial) = self.cached(name) {
+            return Some(partial.blocks());
+        }
+        let blocks = |path| self.layout.files().allocated(path).ok().map(file_blocks);
+        let blocks = blocks(&self.layout.partial(name))? + blocks(&self.layout.partial_map(name))?;
+        Some(u32::try_from(blocks).unwrap_or(u32::MAX).max(1))
     }
 
     /// Opens a partial and reads its map. Blocks.

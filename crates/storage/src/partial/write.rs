@@ -79,7 +79,6 @@ impl Drop for PartWriter {
             fingerprint: base.fingerprint,
             variant: base.variant,
             name: partial.name(),
-            blocks: partial.blocks(),
             reservation: self.reservation.take(),
         });
         // Nothing waits here; a writer that is busy is waited for elsewhere. One that is gone counts anew when it starts.

@@ -395,3 +395,20 @@ async fn a_limit_far_beyond_the_disk_evicts_nothing() {
         assert_eq!((stats.objects, stats.evicted), (1, 0));
     }
 }
+
+#[tokio::test]
+async fn directories_of_blobs_count_before_the_sweep_has_seen_them() {
+    let mut bench = Bench::new(|_| {});
+    bench.store().ready().await;
+    for n in 0..40 {
+        put(bench.store(), &key(n), &body(n, 70_000)).await.unwrap();
+    }
+    // The part is no blob, and lies in no directory of its own.
+    parts::fill(bench.store(), &key("part"), &body(1, 200_000), 0..1000).await.unwrap();
+    bench.reopen().await;
+    let before_the_sweep = bench.store().stats().blob_bytes;
+    let directories = before_the_sweep / 4096 - 40 * 18 - 2;
+    let found = fs::read_dir(bench.dir().join("blobs")).unwrap().count() as u64 + 40;
+    // Two of the blobs may share both levels.
+    assert!((found - 1..=found).contains(&directories), "{directories} of {found}");
+}

@@ -12,7 +12,7 @@ mod model;
 mod order;
 mod owners;
 mod partial_steps;
-mod partials;
+mod parts;
 mod restart;
 mod together;
 mod tools;

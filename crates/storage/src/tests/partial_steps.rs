@@ -5,7 +5,7 @@ use std::ops::Range;
 use larder_policy::{Held, Runs};
 use rustix::io::Errno;
 
-use super::partials::{begin, write};
+use super::parts::{begin, write};
 use super::*;
 use crate::files::Files;
 use crate::files::seam::{Fault, Faults};

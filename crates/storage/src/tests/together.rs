@@ -6,7 +6,7 @@ use larder_policy::packages::ExpectedDigest;
 use larder_policy::{Held, Runs};
 use tokio::sync::oneshot;
 
-use super::partials::{begin, fill, write};
+use super::parts::{begin, fill, write};
 use super::*;
 use crate::command::Command;
 use crate::purge::barrier;

@@ -9,9 +9,8 @@ use tokio::sync::oneshot;
 
 use super::segments::Segment;
 use super::{Active, Phase, Writer, sequence};
-use crate::blob::{BLOCK, blob_blocks, file_blocks};
+use crate::blob::{BLOCK, file_blocks};
 use crate::command::{Append, AppendBody};
-use crate::digest::BlobDigest;
 use crate::directory::Place;
 use crate::index::{Change, Entry};
 use crate::layout::TempFile;
@@ -207,8 +206,8 @@ impl Writer {
             shared.counters.removed.add(1);
         }
         // Others may have written into it since its record was made.
-        if let Some(partial) = &core.partial {
-            self.resize(id, core.digest.prefix(), partial.blocks());
+        if core.partial.is_some() {
+            self.weigh(id, &core.digest);
         }
         let most = shared.options.variants_per_key.max(1);
         others.sort_by_key(|other| shared.directory.touched(other.id));
@@ -257,7 +256,7 @@ impl Writer {
             AppendBody::New { temp, tree, reservation } => (temp, tree, reservation),
             AppendBody::Existing => {
                 self.shared.layout.files().len(&self.shared.layout.blob(&core.digest))?;
-                self.own_blob(&core.digest, blob_blocks(core.len), true);
+                self.own(core.file(), true);
                 return Ok(Placed::File);
             }
             AppendBody::Partial { fresh, reservation } => {
@@ -292,7 +291,7 @@ impl Writer {
                 self.shared.layout.files().len(&data)?;
             }
         }
-        self.own_blob(&core.digest, core.file().blocks(), false);
+        self.own(core.file(), false);
         Ok(())
     }
 
@@ -321,13 +320,13 @@ impl Writer {
             return Err(error);
         }
         self.shared.blobs.forget(&core.digest);
-        self.own_blob(&core.digest, blob_blocks(core.len), existed);
+        self.own(core.file(), existed);
         Ok(())
     }
 
-    /// One more record names this blob.
-    fn own_blob(&mut self, digest: &BlobDigest, blocks: u32, existed: bool) {
-        let prefix = digest.prefix();
+    /// One more record names this file.
+    fn own(&mut self, file: BodyFile, existed: bool) {
+        let (prefix, blocks) = (file.name.prefix(), file.blocks());
         if let Some(added) = &mut self.added_in_sweep {
             added.insert(prefix);
         }
@@ -337,7 +336,7 @@ impl Writer {
         }
         self.shared.counters.blob_bytes.set(self.blob_bytes());
         match &mut self.phase {
-            Phase::Recovering(recovering) => recovering.added.push((prefix, blocks)),
+            Phase::Recovering(recovering) => recovering.added.push((file.kind, prefix, blocks)),
             // Records that named it before it was lost name it again.
             Phase::Ready if existed || self.gone.remove(&prefix) => {
                 *self.owners.entry(prefix).or_insert(1) += 1

@@ -1,12 +1,12 @@
 //! How many directories the blobs lie in; each takes a block of the disk.
 //!
 //! The sweep after a start sees them one by one while others are made and removed beside it, so what was done since it
-//! began counts more than what it saw.
+//! began counts more than what it saw. Until it is through, those that blobs with an owner need are counted.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-/// The directories below `blobs`. Those of earlier lives are known once the sweep is through.
+/// The directories below `blobs`.
 #[derive(Debug, Default)]
 pub(super) struct Directories {
     count: u64,
@@ -19,7 +19,9 @@ impl Directories {
         self.count
     }
 
-    pub(super) fn sweep_begins(&mut self) {
+    /// All blobs are known, and they lie in so many.
+    pub(super) fn sweep_begins(&mut self, needed: u64) {
+        self.count = needed;
         self.since = Some(HashMap::new());
     }
 
@@ -59,7 +61,8 @@ mod tests {
     #[test]
     fn what_was_done_while_the_sweep_looked_counts() {
         let mut directories = Directories::default();
-        directories.sweep_begins();
+        directories.sweep_begins(3);
+        assert_eq!(directories.count(), 3);
         directories.removed(Path::new("a/b"));
         directories.made(Path::new("c"));
         directories.made(Path::new("d"));

@@ -113,11 +113,11 @@ pub(crate) fn start(
         directories: directories::Directories::default(),
         gone: HashSet::new(),
         quarantine,
+        finder: Finder::default(),
         reserving: VecDeque::new(),
         space: space::Space::new(&shared.options),
         unremoved: 0,
         claimed_blocks: totals.blob_blocks,
-        finder: Finder::default(),
         written_blocks: 0,
         noted: totals,
         sender,
@@ -151,13 +151,13 @@ enum Phase {
     Ready,
 }
 
-/// Digest prefixes of the blobs that records were found for, or added since; and of those dropped since. Whose the partials
-/// are. And which records are dead, that may be about to be found.
+/// Digest prefixes of the files that records were found for, or added since, with the blocks that they take; and of those
+/// dropped since. Which records are dead, that may be about to be found.
 #[derive(Default)]
 struct Recovering {
-    added: Vec<(u64, u32)>,
+    added: Vec<(FileKind, u64, u32)>,
     dropped: Vec<u64>,
-    partials: Vec<FoundPartial>,
+    unweighed: Vec<grown::Unweighed>,
     buried: HashSet<Place>,
 }
 
@@ -176,7 +176,6 @@ struct Writer {
     removals: Removals,
     phase: Phase,
     pending: Vec<append::Pending>,
-    finder: Finder,
     compaction: Option<reclaim::Compaction>,
     rewrites: reclaim::Rewrites,
     /// While orphans are looked for: digest prefixes of the blobs that were added since.
@@ -186,6 +185,7 @@ struct Writer {
     /// Digest prefixes of blobs that are gone while records still name them.
     gone: HashSet<u64>,
     quarantine: quarantine::Quarantine,
+    finder: Finder,
     /// Unfinished bodies that wait for room, in order.
     reserving: VecDeque<space::Waiting>,
     space: space::Space,

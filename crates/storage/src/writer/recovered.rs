@@ -10,7 +10,7 @@ use crate::blob::BLOCK;
 use crate::command::Recovered;
 use crate::index::Change;
 use crate::record::FileKind;
-use crate::recovery::{self, FoundPartial, Known};
+use crate::recovery;
 use crate::stats::IndexState;
 
 impl Writer {
@@ -24,14 +24,10 @@ impl Writer {
     fn take_up(&mut self, found: &Recovered) {
         let shared = self.shared.clone();
         let (place, fingerprint) = (found.place, found.fingerprint);
-        if let Phase::Recovering(recovering) = &mut self.phase {
-            if recovering.buried.contains(&place) {
-                return;
-            }
-            if let Some(file) = found.file.filter(|file| file.kind == FileKind::Partial) {
-                let (prefix, variant) = (file.name.prefix(), found.variant);
-                recovering.partials.push(FoundPartial { prefix, fingerprint, variant });
-            }
+        if let Phase::Recovering(recovering) = &self.phase
+            && recovering.buried.contains(&place)
+        {
+            return;
         }
         let inside = self
             .segments
@@ -74,7 +70,7 @@ impl Writer {
         }
         if let (Some(file), Phase::Recovering(recovering)) = (found.file, &mut self.phase) {
             self.blob_blocks += u64::from(blocks);
-            recovering.added.push((file.name.prefix(), blocks));
+            recovering.added.push((file.kind, file.name.prefix(), blocks));
         }
         if !found.indexed {
             let change = Change { fingerprint, drop: None, add: Some(found.entry()) };
@@ -87,9 +83,9 @@ impl Writer {
         let Phase::Recovering(mut recovering) = std::mem::replace(&mut self.phase, Phase::Ready) else {
             return;
         };
-        let mut partials = std::mem::take(&mut recovering.partials);
-        partials.sort_unstable_by_key(|partial| partial.prefix);
-        let known = self.count_owners(recovering);
+        let unweighed = std::mem::take(&mut recovering.unweighed);
+        let owned = self.count_owners(recovering);
+        self.weigh_again(&unweighed);
         self.shared.removed.clear();
         self.removals.forget();
         self.index.watermark(self.end());
@@ -110,33 +106,37 @@ impl Writer {
         self.shared.state.send_replace(IndexState::Ready);
         self.restore_order();
         self.added_in_sweep = Some(HashSet::new());
-        self.directories.sweep_begins();
-        recovery::sweep(self.shared.clone(), self.sender.clone(), Known { owned: known, partials });
+        recovery::sweep(self.shared.clone(), self.sender.clone(), owned);
     }
 
     /// The prefixes of the names of all blobs and partials that have an owner, sorted.
     fn count_owners(&mut self, recovering: super::Recovering) -> Vec<u64> {
         let super::Recovering { mut added, dropped, .. } = recovering;
-        added.sort_unstable();
+        added.sort_unstable_by_key(|(_, prefix, blocks)| (*prefix, *blocks));
         let mut gone: HashMap<u64, u32> = HashMap::new();
         for prefix in dropped {
             *gone.entry(prefix).or_default() += 1;
         }
         self.blob_blocks = 0;
         self.written_blocks = 0;
-        let mut known = Vec::new();
-        for same in added.chunk_by(|(one, _), (other, _)| one == other) {
-            // Of a partial that has grown, the last record says what it takes.
-            let Some((prefix, blocks)) = same.last().copied() else { continue };
+        let (mut known, mut directories) = (Vec::new(), HashSet::new());
+        for same in added.chunk_by(|(_, one, _), (_, other, _)| one == other) {
+            // Of a partial that has grown, the last figure is what it takes.
+            let Some((kind, prefix, blocks)) = same.last().copied() else { continue };
             let owners = (same.len() as u32).saturating_sub(gone.get(&prefix).copied().unwrap_or(0));
             if owners > 0 {
                 known.push(prefix);
                 self.blob_blocks += u64::from(blocks);
+                if kind == FileKind::Blob {
+                    // Two levels, of the first byte of the name and of the first two.
+                    directories.extend([prefix & 0xff, 1 << 16 | prefix & 0xffff]);
+                }
             }
             if owners > 1 {
                 self.owners.insert(prefix, owners);
             }
         }
+        self.directories.sweep_begins(directories.len() as u64);
         known
     }
 }

@@ -7,7 +7,6 @@ use larder_policy::CacheKey;
 
 use super::segments::Segment;
 use super::{Phase, Writer};
-use crate::blob::{BLOCK, file_blocks};
 use crate::command::Recovered;
 use crate::digest::BlobDigest;
 use crate::directory::{EntryId, Fingerprint, Nominee, Place};
@@ -190,32 +189,23 @@ impl Writer {
     /// The map goes last: bytes without it are swept, and it alone says nothing.
     fn unlink_partial(&mut self, name: &BlobDigest) {
         self.shared.partials.forget(name);
-        let layout = &self.shared.layout;
+        let layout = self.shared.layout.clone();
         for path in [layout.partial(name), layout.partial_map(name)] {
-            match layout.files().remove(&path) {
-                Ok(()) => {}
-                // What has become whole is a blob now.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => self.shared.write_failed("remove a partial", &error),
-            }
+            // One that is not there has become whole, and is a blob now.
+            self.remove_file(&path, "remove a partial");
         }
         self.shared.counters.blob_bytes.set(self.blob_bytes());
     }
 
     pub(super) fn unlink_blob(&mut self, digest: &BlobDigest) {
         self.shared.blobs.forget(digest);
-        let path = self.shared.layout.blob(digest);
-        let files = self.shared.layout.files();
-        let _ = files.remove(&self.shared.layout.tree(digest));
-        match files.remove(&path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => {
-                let bytes = files.len(&path).map_or(0, |len| file_blocks(len) * BLOCK);
-                self.not_removed(bytes, "remove a blob", &error);
-            }
+        let layout = self.shared.layout.clone();
+        let blob = layout.blob(digest);
+        // Of a small blob there is no tree.
+        for path in [&layout.tree(digest), &blob] {
+            self.remove_file(path, "remove a blob");
         }
-        self.remove_blob_directories(&path);
+        self.remove_blob_directories(&blob);
     }
 
     /// Directories go when they are empty.
@@ -227,6 +217,15 @@ impl Writer {
             self.directories.removed(parent);
         }
         self.shared.counters.blob_bytes.set(self.blob_bytes());
+    }
+
+    /// Removes a file if it is there. One that stays goes on counting.
+    fn remove_file(&mut self, path: &Path, what: &str) {
+        let files = self.shared.layout.files();
+        if let Err(error) = files.remove(path) {
+            let bytes = files.allocated(path).unwrap_or(0);
+            self.not_removed(bytes, what, &error);
+        }
     }
 
     /// Bytes that should be free are not, and go on counting.
