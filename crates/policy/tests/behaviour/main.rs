@@ -9,6 +9,7 @@
 )]
 
 mod age;
+mod combining;
 mod directives;
 mod explain;
 mod freshness;
