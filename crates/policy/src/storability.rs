@@ -179,9 +179,14 @@ pub fn storability(
     }
     .assemble();
     shareable(&stored, &freshness)?;
-    if part.is_some() && matches!(stored.facts().source, FreshnessSource::Absent | FreshnessSource::Heuristic)
-    {
-        return Err(NotStored::NoFreshness);
+    if part.is_some() {
+        match stored.facts().source {
+            // What a heuristic says of the whole holds for a part that a strong validator ties to it; of others only the origin
+            // can say how long they are of use.
+            FreshnessSource::Heuristic if stored.strong_validator().is_some() => {}
+            FreshnessSource::Absent | FreshnessSource::Heuristic => return Err(NotStored::NoFreshness),
+            _ => {}
+        }
     }
     if is_of_use(&stored, &freshness) { Ok(stored) } else { Err(NotStored::NoFreshness) }
 }

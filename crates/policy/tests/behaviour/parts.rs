@@ -99,10 +99,17 @@ fn what_206_is_stored() {
             Err(NotStored::Partial),
         ),
         ("13.2", "GET", "206 | Content-Range: bytes 0-4/10 | ETag: \"a\"", Err(NotStored::NoFreshness)),
+        ("13.2", "GET", "206 | Content-Range: bytes 0-4/10 | Last-Modified: {-999}", Ok("206 0-4")),
         (
             "13.2",
             "GET",
-            "206 | Content-Range: bytes 0-4/10 | Last-Modified: {-999}",
+            "206 | Content-Range: bytes 0-4/10 | ETag: \"a\" | Last-Modified: {-999}",
+            Ok("206 0-4"),
+        ),
+        (
+            "9110 8.8.3.2",
+            "GET",
+            "206 | Content-Range: bytes 0-4/10 | ETag: W/\"a\" | Last-Modified: {-999}",
             Err(NotStored::NoFreshness),
         ),
         ("5.1", "GET", "206 | {}, no-store | Content-Range: bytes 0-4/10", Err(NotStored::NoStore)),
