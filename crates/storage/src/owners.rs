@@ -81,8 +81,8 @@ fn run(shared: &Arc<Shared>, sender: &WeakSender<Command>, waiting: &Receiver<Lo
         let mut walk =
             Walk { sender, batch: Vec::new(), urls: vec![owner.key.as_str().to_owned()], found: 1 };
         walk.over(shared, &owner, below);
-        walk.flush();
         tell(&owner.file.name, &walk.urls, walk.found, &fate);
+        walk.flush();
     }
 }
 
