@@ -1,7 +1,7 @@
 //! `larder stats`: figures, as a table for people or JSON for programs.
 //!
 //! A running larder tells what it has done and what its store holds; of a store that nobody uses there is only the
-//! latter.
+//! latter. The keys of the JSON are the same: what only a running larder can tell is null.
 
 use std::thread;
 use std::time::Duration;
@@ -47,8 +47,8 @@ fn alone_rows(store: &StoreFigures) -> Vec<Row> {
 }
 
 fn alone_json(store: &StoreFigures) -> Result<serde_json::Value, Failure> {
-    let whole = serde_json::to_value(store).map_err(|error| Failure::Failed(error.into()))?;
-    let names = [
+    /// What a store at rest can tell.
+    const TOLD: [&str; 14] = [
         "objects",
         "disk_bytes",
         "segment_bytes",
@@ -56,14 +56,31 @@ fn alone_json(store: &StoreFigures) -> Result<serde_json::Value, Failure> {
         "blob_bytes",
         "temp_bytes",
         "index_bytes",
+        "quarantine_bytes",
+        "order_bytes",
+        "other_bytes",
         "damaged",
         "read_errors",
         "write_errors",
         "index",
     ];
-    let told: serde_json::Map<_, _> =
-        names.iter().filter_map(|name| Some(((*name).to_owned(), whole.get(name)?.clone()))).collect();
-    Ok(serde_json::json!({ "store": told }))
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let figures = Figures { version, store: Some(store.clone()), ..Figures::default() };
+    let mut whole = serde_json::to_value(figures).map_err(|error| Failure::Failed(error.into()))?;
+    forget_all_but(&mut whole, &["version", "store"]);
+    if let Some(store) = whole.get_mut("store") {
+        forget_all_but(store, &TOLD);
+    }
+    Ok(whole)
+}
+
+/// Leaves the keys, and null for all values but these.
+fn forget_all_but(whole: &mut serde_json::Value, told: &[&str]) {
+    for (_, value) in
+        whole.as_object_mut().into_iter().flatten().filter(|(key, _)| !told.contains(&key.as_str()))
+    {
+        *value = serde_json::Value::Null;
+    }
 }
 
 /// Again each second, until whoever watches interrupts or the larder ends.
@@ -286,9 +303,24 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("\ndamaged           0\n") && !text.contains(" of "), "{text}");
-        let json = alone_json(&store).unwrap();
-        assert_eq!(json["store"]["disk_bytes"], 4096);
-        assert_eq!(json["store"].get("disk_limit_bytes"), None);
+    }
+
+    #[test]
+    fn the_json_of_a_store_at_rest_has_the_keys_of_a_running_larder() {
+        let store = StoreFigures { disk_bytes: 4096, quarantine_bytes: 8192, ..StoreFigures::default() };
+        let alone = alone_json(&store).unwrap();
+        let running = Figures { store: Some(store), ..Figures::default() };
+        let running = serde_json::to_value(running).unwrap();
+        let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(keys(&alone), keys(&running));
+        assert_eq!(keys(&alone["store"]), keys(&running["store"]));
+        assert_eq!(
+            (&alone["store"]["disk_bytes"], &alone["store"]["quarantine_bytes"]),
+            (&4096.into(), &8192.into())
+        );
+        assert_eq!(alone["version"], env!("CARGO_PKG_VERSION"));
+        // It has no limit of its own, and no requests were counted.
+        assert!(alone["store"]["disk_limit_bytes"].is_null() && alone["requests"].is_null(), "{alone}");
     }
 
     #[test]

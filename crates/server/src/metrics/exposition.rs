@@ -233,7 +233,18 @@ fn render_store(page: &mut Page, store: &StoreFigures) {
             "The same, less what others on the file system have taken of it.",
             store.disk_limit_now_bytes,
         ),
-        ("larder_store_dead_bytes", "Of the bytes of disk in use, those of dead records.", store.dead_bytes),
+        (
+            "larder_store_segment_bytes",
+            "Of the bytes of disk in use, those of segments, dead records included.",
+            store.segment_bytes,
+        ),
+        ("larder_store_dead_bytes", "Of the bytes of segments, those of dead records.", store.dead_bytes),
+        (
+            "larder_store_blob_bytes",
+            "Of the bytes of disk in use, those of blobs and partials, with their trees, maps and directories.",
+            store.blob_bytes,
+        ),
+        ("larder_store_index_bytes", "Of the bytes of disk in use, those of the index.", store.index_bytes),
         (
             "larder_store_temp_bytes",
             "Of the bytes of disk in use, those of bodies being written.",
@@ -426,6 +437,34 @@ mod tests {
         assert_eq!(value("larder_store_lookups_total{tier=\"memory\"}"), 2.0);
         assert_eq!(value("larder_store_index_state{state=\"ready\"}"), 1.0);
         assert_eq!(value("larder_store_index_state{state=\"opening\"}"), 0.0);
+    }
+
+    #[test]
+    fn the_parts_of_the_disk_in_use_are_all_there() {
+        let store = StoreFigures {
+            disk_bytes: 127,
+            segment_bytes: 1,
+            blob_bytes: 2,
+            temp_bytes: 4,
+            index_bytes: 8,
+            order_bytes: 16,
+            quarantine_bytes: 32,
+            other_bytes: 64,
+            ..StoreFigures::default()
+        };
+        let scrape = scrape(&metrics().render(Some(&store)));
+        let parts = ["segment", "blob", "temp", "index", "order", "quarantine", "other"];
+        let sum: f64 = parts.iter().map(|part| scrape.series[&format!("larder_store_{part}_bytes")]).sum();
+        assert_eq!(sum, scrape.series["larder_store_disk_bytes"]);
+    }
+
+    #[test]
+    fn every_family_of_the_store_is_documented() {
+        let page = include_str!("../../../../docs/tools.md");
+        let scrape = scrape(&metrics().render(Some(&StoreFigures::default())));
+        for family in scrape.families.iter().filter(|family| family.starts_with("larder_store_")) {
+            assert!(page.contains(&format!("| `{family}` |")), "{family} is not in docs/tools.md");
+        }
     }
 
     #[test]
