@@ -27,6 +27,8 @@ const DEFAULT_MEMORY: ByteSize = ByteSize::from_mib(256);
 
 /// Less disk than this holds too little to be meant.
 const LEAST_DISK: ByteSize = ByteSize::from_mib(1);
+/// Damaged bodies may take this part of the disk limit at the most, see `Options::quarantine_limit`.
+const QUARANTINE_SHARE: u64 = 16;
 
 /// The settings, if everything needed for them could be told; the report says whether they may be used.
 pub(super) fn settle(draft: Draft, machine: &Machine, report: &mut Report) -> Option<Settings> {
@@ -165,6 +167,22 @@ pub(super) fn store(draft: &Draft, machine: &Machine, report: &mut Report) -> Op
             ),
         );
     }
+    if let Some(given) = draft.unfinished_max.as_ref().filter(|given| given.value.bytes() > disk) {
+        let text = format!(
+            "{} is more than the disk limit ({disk_words}), in which unfinished bodies count: they can take all of it, but no more",
+            given.value
+        );
+        report.warn(given.place, text);
+    }
+    let most = disk / QUARANTINE_SHARE;
+    if let Some(given) = draft.quarantine.as_ref().filter(|given| given.value.bytes() > most) {
+        let text = format!(
+            "{} is more than a sixteenth of the disk limit ({disk_words}), so {} of damaged bodies are kept and the rest is removed",
+            given.value,
+            rough_size(most)
+        );
+        report.warn(given.place, text);
+    }
     let bytes = |given: &Option<Given<ByteSize>>| given.as_ref().map(|given| given.value.bytes());
     let mut options = Options::new(dir);
     options.disk_limit = disk;
@@ -196,6 +214,10 @@ fn keep_free(given: Option<&Given<DiskSize>>, space: Option<Space>, report: &mut
                 report.warn(given.place, format!("{size} is more than the whole file system has ({total}), so that nothing would be stored"));
             }
             Some(size.bytes())
+        }
+        (DiskSize::Percent(100), _) => {
+            report.error(given.place, "100% left free leaves nothing for the cache; write less, like `5%`");
+            None
         }
         (DiskSize::Percent(percent), Some(space)) => Some(space.percent(percent)),
         (DiskSize::Percent(_), None) => {
