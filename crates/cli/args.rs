@@ -339,7 +339,7 @@ pub(crate) struct LsArgs {
           value_parser = PossibleValuesParser::new(values::SORTS).try_map(|text| values::sort(&text)))]
     pub(crate) sort: Option<Sort>,
     /// At most so many
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
     /// As JSON, for programs
     #[arg(long)]
@@ -519,6 +519,7 @@ mod tests {
         }
         assert_eq!(code("larder ls --sort size"), 2);
         assert_eq!(code("larder ls --sort size --limit 3 --larger 1MiB"), 0);
+        assert_eq!(code("larder ls --limit 0"), 2);
     }
 
     #[test]

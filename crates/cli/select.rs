@@ -13,6 +13,10 @@ use crate::values;
 
 /// The selection, with a URL in the spelling that keys have.
 pub(crate) fn selection(args: SelectArgs) -> Result<Selection, Failure> {
+    if args.tag.as_ref().is_some_and(String::is_empty) {
+        let why = "nothing carries an empty tag; write one, or leave `--tag` out";
+        return Err(Failure::Usage(why.to_owned()));
+    }
     let exact = args.exact.map(|url| values::target(&url)).transpose().map_err(Failure::Usage)?;
     let mut selection = Selection {
         url: exact.map(|target| target.to_string()),
@@ -152,6 +156,8 @@ mod tests {
         let host = |host: &str| refused(SelectArgs { host: Some(host.to_owned()), ..args() });
         assert!(host("http://example.com/").contains("is not a host"));
         assert!(host("example.com:81").contains("write its name alone: `--host example.com`"));
+        let tag = refused(SelectArgs { tag: Some(String::new()), ..args() });
+        assert!(tag.contains("leave `--tag` out"), "{tag}");
         let url = |url: &str| refused(SelectArgs { url: Some(url.to_owned()), ..args() });
         assert!(url("*.deb").contains("write `**.deb`"));
         assert!(url("example.com").contains("write `example.com/**`, or `--host example.com`"));

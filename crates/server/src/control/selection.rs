@@ -28,6 +28,9 @@ pub enum InvalidSelection {
     /// No pattern for URLs.
     #[error(transparent)]
     Glob(#[from] larder_policy::InvalidOverride),
+    /// An empty tag.
+    #[error("nothing carries an empty `tag`; write one, or leave it out")]
+    Tag,
     /// Everything, and something else.
     #[error("`all` and a condition exclude each other")]
     AllAndMore,
@@ -48,6 +51,9 @@ impl Selection {
     pub fn filter(&self, rules: &Rules, now: Timestamp) -> Result<Filter, InvalidSelection> {
         if self.all && *self != (Self { all: true, ..Self::default() }) {
             return Err(InvalidSelection::AllAndMore);
+        }
+        if self.tag.as_ref().is_some_and(String::is_empty) {
+            return Err(InvalidSelection::Tag);
         }
         let before = |ms: u64| {
             let ms = i64::try_from(ms).unwrap_or(i64::MAX);
@@ -141,6 +147,7 @@ mod tests {
             (r#"{"host": "http://a/"}"#, "is not a host"),
             (r#"{"host": ""}"#, "is not a host"),
             (r#"{"glob": "*.deb"}"#, "no pattern for URLs"),
+            (r#"{"tag": ""}"#, "empty `tag`"),
             (r#"{"all": true, "tag": "x"}"#, "exclude each other"),
         ] {
             let error = selection(json).filter(&rules, Timestamp::from_secs(0)).unwrap_err().to_string();
