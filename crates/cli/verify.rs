@@ -119,10 +119,22 @@ fn told_fault(fault: &VerifyFault) -> String {
             format!("{place}: the record of a response is damaged or gone ({size})")
         }
         VerifyFaultKind::DamagedSegment => format!("{place}: {size} are damaged"),
-        VerifyFaultKind::TornEnd => format!("{place}: {size} were cut off, as by a crash"),
+        VerifyFaultKind::TornEnd => torn_end(&place, *bytes, fault.missing),
         VerifyFaultKind::Other => format!("{place}: something else is wrong"),
     };
     format!("{what}{}\n", if fault.dropped { "; dropped" } else { "" })
+}
+
+/// What is left of the last record, and what is not, as far as it can be known.
+fn torn_end(place: &str, left: u64, missing: u64) -> String {
+    let left = match left {
+        0 => "the segment was cut off".to_owned(),
+        bytes => format!("the last {} are of a record that was cut off, as by a crash", rough_size(bytes)),
+    };
+    match missing {
+        0 => format!("{place}: {left}; nothing tells how much is missing"),
+        bytes => format!("{place}: {left}; at least {} are missing", rough_size(bytes)),
+    }
 }
 
 fn told(verified: &Verified, repaired: bool) -> String {
@@ -220,6 +232,17 @@ mod tests {
         let blob = r#"{"kind": "missing-body", "url": "http://a.example/", "segment": 1, "offset": 16, "bytes": 1,
             "blob": "abcd", "partial": null, "dropped": false}"#;
         assert_eq!(fault(blob), "http://a.example/: the body is gone (1 B, blob abcd)\n");
+        let torn = |bytes: u64, missing: u64| {
+            fault(&format!(
+                r#"{{"kind": "torn-end", "url": null, "segment": 1, "offset": 16, "bytes": {bytes}, "missing": {missing},
+                "blob": null, "partial": null, "dropped": false}}"#
+            ))
+        };
+        let place = "segment 00000001 at 16: ";
+        let cut = "the last 10 B are of a record that was cut off, as by a crash; ";
+        assert_eq!(torn(10, 2048), format!("{place}{cut}at least 2.0 KiB are missing\n"));
+        assert_eq!(torn(10, 0), format!("{place}{cut}nothing tells how much is missing\n"));
+        assert_eq!(torn(0, 99), format!("{place}the segment was cut off; at least 99 B are missing\n"));
         let later = r#"{"kind": "of-tomorrow", "url": null, "segment": 1, "offset": 16, "bytes": 1, "blob": null, "partial": null, "dropped": false}"#;
         assert_eq!(fault(later), "segment 00000001 at 16: something else is wrong\n");
     }

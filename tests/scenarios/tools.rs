@@ -271,7 +271,10 @@ fn a_segment_that_was_cut_is_told_and_repaired() {
     let file = std::fs::OpenOptions::new().write(true).open(&segment).unwrap();
     file.set_len(file.metadata().unwrap().len() - 100).unwrap();
     let (code, out, _) = ask(directory, &["verify"]);
-    assert!(code == Some(1) && out.contains("were cut off, as by a crash"), "{out}");
+    assert!(
+        code == Some(1) && out.contains("was cut off, as by a crash; at least 100 B are missing"),
+        "{out}"
+    );
     assert_eq!(ask(directory, &["verify", "--repair"]).0, Some(0));
     assert_eq!(ask(directory, &["verify"]).0, Some(0));
     assert_eq!(listed(directory, &[]).len(), 4);

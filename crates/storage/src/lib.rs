@@ -56,6 +56,7 @@ mod scrub;
 mod segment;
 mod sharded;
 mod shared;
+mod shortened;
 mod stats;
 mod store;
 mod stored;

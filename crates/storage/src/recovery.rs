@@ -113,6 +113,9 @@ impl Recovery {
     fn scan_from(&mut self, watermark: Watermark) -> Result<(), Closed> {
         for (id, size) in std::mem::take(&mut self.segments) {
             let from = if id == watermark.segment { u64::from(watermark.offset) } else { 0 };
+            if from > size {
+                self.shared.shortened.note(id, from);
+            }
             if id >= watermark.segment && from < size {
                 self.scan(id, from, size)?;
             }
@@ -146,7 +149,7 @@ impl Recovery {
                     self.batch.push(weighed(&shared, found));
                 }
                 Ok(Some(Found::Record { .. })) => {}
-                Ok(Some(Found::Damage { offset, bytes, fault })) => {
+                Ok(Some(Found::Damage { offset, bytes, fault, .. })) => {
                     after_damage = true;
                     tracing::debug!(segment = id, offset, bytes, %fault, "not a record");
                 }

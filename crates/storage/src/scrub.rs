@@ -177,7 +177,7 @@ impl Scrub {
                     }
                 }
                 Ok(Some(Found::Record { .. })) => {}
-                Ok(Some(Found::Damage { offset, bytes, fault })) => {
+                Ok(Some(Found::Damage { offset, bytes, fault, .. })) => {
                     self.damage(id, offset, bytes, fault);
                 }
                 Ok(None) => break,

@@ -157,8 +157,9 @@ impl SegmentFiles {
 pub(crate) enum Found<'a> {
     /// A record whose head, key and metadata are proved; the body is not read.
     Record { place: Place, head: Head, front: Front<'a> },
-    /// Bytes from here to the next record, or to the end, are not records.
-    Damage { offset: u64, bytes: u64, fault: RecordFault },
+    /// Bytes from here to the next record, or to the end, are not records. If they begin like one that is cut off, it would end
+    /// so many bytes behind the segment.
+    Damage { offset: u64, bytes: u64, fault: RecordFault, missing: u64 },
 }
 
 /// Reads a segment from record to record, without the bodies.
@@ -201,12 +202,13 @@ impl Scan {
                 Ok(Some(Found::Record { place, head, front }))
             }
             Err(fault) => {
+                let missing = if fault == RecordFault::Cut { self.missing_at(begin) } else { 0 };
                 let mut at = begin + ALIGN;
                 while at < self.end && self.head_at(at)?.is_err() {
                     at += ALIGN;
                 }
                 self.offset = at.min(self.end);
-                Ok(Some(Found::Damage { offset: begin, bytes: self.offset - begin, fault }))
+                Ok(Some(Found::Damage { offset: begin, bytes: self.offset - begin, fault, missing }))
             }
         }
     }
@@ -228,6 +230,16 @@ impl Scan {
         }
         self.fill(offset, head.front_bytes())?;
         Ok(head.check(self.bytes(offset)).map(|_| head))
+    }
+
+    /// How far behind the end the record would end that begins at `offset`, if its head is there and may be believed.
+    fn missing_at(&self, offset: u64) -> u64 {
+        let bytes = self.bytes(offset);
+        let Ok(head) = Head::decode(bytes) else { return 0 };
+        let proved = bytes.len() < head.front_bytes() || head.check(bytes).is_ok();
+        let end = offset.saturating_add(head.record_bytes());
+        // No segment is longer than its offsets can tell.
+        if proved && end <= u64::from(u32::MAX) { end.saturating_sub(self.end) } else { 0 }
     }
 
     fn bytes(&self, offset: u64) -> &[u8] {
@@ -334,5 +346,19 @@ mod tests {
         let (records, damages) = scan(&layout);
         assert_eq!(records.len(), 1);
         assert_eq!(damages, [(u64::from(places[1].offset), 50)]);
+    }
+
+    #[test]
+    fn of_a_torn_record_it_is_known_what_is_missing_as_soon_as_its_head_is_there() {
+        let (_root, layout, places) = segment_with(&["a", "b"]);
+        let file = Arc::new(layout.files().open_to_write(&layout.segment(3)).unwrap());
+        let (begin, length) = (u64::from(places[1].offset), u64::from(places[1].length));
+        for (there, known) in [(length - 1, true), (HEAD_BYTES as u64, true), (HEAD_BYTES as u64 - 1, false)]
+        {
+            file.set_len(begin + there).unwrap();
+            let mut scan = Scan::new(3, file.clone(), begin, begin + there);
+            let Some(Found::Damage { missing, .. }) = scan.next().unwrap() else { panic!("it is torn") };
+            assert_eq!(missing, if known { length - there } else { 0 });
+        }
     }
 }

@@ -17,6 +17,7 @@ use crate::memory::Memory;
 use crate::options::Options;
 use crate::partial::Partials;
 use crate::segment::SegmentFiles;
+use crate::shortened::Shortened;
 use crate::stats::{Counters, IndexState};
 
 /// Seconds for which nothing is stored after the disk has refused.
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) index: IndexReader,
     pub(crate) state: watch::Sender<IndexState>,
     pub(crate) removed: Tombstones,
+    pub(crate) shortened: Shortened,
     /// How many walks over the segments need them to stay.
     pub(crate) compaction_holds: AtomicUsize,
     /// The eviction order of the life before is taken up, or there was none.
@@ -72,6 +74,7 @@ impl Shared {
             index: IndexReader::default(),
             state: watch::Sender::new(IndexState::Opening),
             removed: Tombstones::default(),
+            shortened: Shortened::default(),
             compaction_holds: AtomicUsize::new(0),
             order_known: AtomicBool::new(false),
             closing: AtomicBool::new(false),

@@ -7,6 +7,7 @@
 //! The store goes on meanwhile. Findings are told as they are made, not gathered: there may be as many as there are
 //! responses. Repair removes each bad response at once; the segments, not the index, say what there is.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -61,6 +62,8 @@ pub struct VerifyReport {
     pub torn_ends: u64,
     /// Bytes of all these stretches.
     pub damaged_bytes: u64,
+    /// Bytes that are missing behind the ends of segments, as far as anything tells of them.
+    pub missing_bytes: u64,
     /// Stored responses whose body is not what it was, or whose head cannot be read.
     pub damaged_bodies: u64,
     /// Stored responses whose body is gone.
@@ -113,6 +116,9 @@ pub struct Fault {
     pub offset: u64,
     /// Bytes of the body, or of the damaged stretch.
     pub bytes: u64,
+    /// Bytes that are missing behind it, at a torn end, as far as anything tells of them: the head of the last record, and the
+    /// index.
+    pub missing: u64,
     /// The file that has the body, where it is one of its own, with its name.
     pub file: Option<(EntryFile, BlobDigest)>,
     /// Whether the response was dropped.
@@ -144,7 +150,9 @@ pub(crate) fn verify(
 ) -> Result<VerifyReport, Error> {
     let report = VerifyReport::default();
     let (strays, rewrite) = (Vec::new(), Vec::new());
-    let mut check = Check { shared, sender, repair, tell, report, strays, rewrite, done: 0, stopped: false };
+    let shortened = shared.shortened.all();
+    let mut check =
+        Check { shared, sender, repair, tell, report, strays, rewrite, shortened, done: 0, stopped: false };
     check.prove()?;
     if repair == Repair::Yes && !check.stopped {
         check.rewrite_segments()?;
@@ -161,6 +169,8 @@ struct Check<'a> {
     report: VerifyReport,
     strays: Vec<(Fingerprint, Place)>,
     rewrite: Vec<u32>,
+    /// Segments that are too short, with the ends that they had, until it is told.
+    shortened: BTreeMap<u32, u64>,
     done: u64,
     stopped: bool,
 }
@@ -189,6 +199,9 @@ impl Check<'_> {
             if self.stopped {
                 return Ok(());
             }
+        }
+        for (segment, end) in std::mem::take(&mut self.shortened) {
+            self.shortened_at_a_record(segment, end);
         }
         let _hold = self.hold()?;
         let strays = self.strays.iter().filter(|(print, place)| is_stray(self.shared, *print, *place));
@@ -250,6 +263,7 @@ impl Check<'_> {
             segment: place.segment,
             offset: u64::from(place.offset),
             bytes: head.body_len,
+            missing: 0,
             file: head.file().map(|file| (EntryFile::of(file.kind), file.name)),
             dropped,
         });
@@ -276,6 +290,7 @@ impl Check<'_> {
             segment: place.segment,
             offset: u64::from(place.offset),
             bytes: u64::from(place.length),
+            missing: 0,
             file: None,
             dropped,
         });
@@ -286,16 +301,41 @@ impl Check<'_> {
         if self.is_being_written(damage)? {
             return Ok(());
         }
-        let Damage { segment, offset, bytes, torn } = damage;
+        let Damage { segment, offset, bytes, torn, missing } = damage;
+        let known = if torn { self.shortened.remove(&segment) } else { None };
+        let missing = missing.max(known.unwrap_or(0).saturating_sub(offset + bytes));
+        let kind = if torn { FaultKind::TornEnd } else { FaultKind::DamagedSegment };
+        self.stretch(Fault { kind, key: None, segment, offset, bytes, missing, file: None, dropped: false });
+        Ok(())
+    }
+
+    /// A segment that was cut where a record begins looks whole.
+    fn shortened_at_a_record(&mut self, segment: u32, end: u64) {
+        let Ok(offset) = self.shared.segments.open(segment).and_then(|file| file.len()) else { return };
+        let (kind, missing) = (FaultKind::TornEnd, end.saturating_sub(offset));
+        self.stretch(Fault {
+            kind,
+            key: None,
+            segment,
+            offset,
+            bytes: 0,
+            missing,
+            file: None,
+            dropped: false,
+        });
+    }
+
+    /// A stretch of a segment that is no record.
+    fn stretch(&mut self, fault: Fault) {
+        let Fault { kind, segment, bytes, missing, .. } = fault;
         self.report.damaged_stretches += 1;
-        self.report.torn_ends += u64::from(torn);
+        self.report.torn_ends += u64::from(kind == FaultKind::TornEnd);
         self.report.damaged_bytes += bytes;
+        self.report.missing_bytes += missing;
         if self.rewrite.last() != Some(&segment) && self.rewrite.len() < REWRITTEN {
             self.rewrite.push(segment);
         }
-        let kind = if torn { FaultKind::TornEnd } else { FaultKind::DamagedSegment };
-        self.fault(Fault { kind, key: None, segment, offset, bytes, file: None, dropped: false });
-        Ok(())
+        self.fault(fault);
     }
 
     /// Whether a record stands there now, or the segment has gone with all its records.

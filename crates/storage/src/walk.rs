@@ -58,6 +58,8 @@ pub(crate) struct Damage {
     pub(crate) bytes: u64,
     /// They begin like a record and end with the segment: a write that was cut off.
     pub(crate) torn: bool,
+    /// Bytes that are known to have been, or to have been meant, behind the end of the segment.
+    pub(crate) missing: u64,
 }
 
 /// A walk under way. See the module.
@@ -110,9 +112,9 @@ impl Walk {
                     return Ok(Some(meet(&self.shared, &self.filter, &mut self.seen, place, head, front)));
                 }
                 Ok(Some(Found::Record { .. })) => return Ok(Some(Met::Passed)),
-                Ok(Some(Found::Damage { offset, bytes, fault })) => {
+                Ok(Some(Found::Damage { offset, bytes, fault, missing })) => {
                     let torn = offset + bytes >= end && fault == RecordFault::Cut;
-                    Damage { segment: id, offset, bytes, torn }
+                    Damage { segment: id, offset, bytes, torn, missing: if torn { missing } else { 0 } }
                 }
                 Ok(None) => {
                     self.scan = None;
@@ -123,7 +125,7 @@ impl Walk {
                     tracing::warn!(segment = id, %error, "a segment cannot be read to its end");
                     let offset = scan.offset();
                     self.scan = None;
-                    Damage { segment: id, offset, bytes: end.saturating_sub(offset), torn: false }
+                    Damage { segment: id, offset, bytes: end.saturating_sub(offset), torn: false, missing: 0 }
                 }
             };
             return Ok(Some(Met::Damage(damage)));

@@ -170,6 +170,9 @@ pub struct VerifyFault {
     pub bytes: u64,
     /// The file below `blobs/` that has the body, by its digest, where it is one.
     pub blob: Option<String>,
+    /// Bytes that are missing behind a torn end, as far as anything tells of them.
+    #[serde(default)]
+    pub missing: u64,
     /// The file in `partials/` that has the body, by its name, where it is one.
     pub partial: Option<String>,
     /// Whether the response was dropped.
@@ -213,6 +216,7 @@ impl From<Checked> for VerifyLine {
                 bytes: fault.bytes,
                 blob: name(fault.file, EntryFile::Blob),
                 partial: name(fault.file, EntryFile::Partial),
+                missing: fault.missing,
                 dropped: fault.dropped,
             }),
             Checked::Progress { done, total } => {
@@ -264,6 +268,8 @@ pub struct Verified {
     pub damaged_bytes: u64,
     /// Stored responses whose body is not what it was.
     pub damaged_bodies: u64,
+    /// Bytes that are missing behind the ends of segments, as far as anything tells of them.
+    pub missing_bytes: u64,
     /// Stored responses whose body is gone.
     pub missing_bodies: u64,
     /// Stored responses whose record is damaged or gone.
@@ -285,6 +291,7 @@ impl From<VerifyReport> for Verified {
             damaged_bytes: report.damaged_bytes,
             damaged_bodies: report.damaged_bodies,
             missing_bodies: report.missing_bodies,
+            missing_bytes: report.missing_bytes,
             lost_records: report.lost_records,
             unindexed: report.unindexed,
             dropped: report.dropped,

@@ -363,9 +363,31 @@ async fn a_torn_end_is_told_as_one_and_goes_by_repair() {
     let (faults, report) = check(bench.store(), Repair::No).await;
     assert_eq!(faults.iter().map(|fault| fault.kind).collect::<Vec<_>>(), [FaultKind::TornEnd]);
     assert_eq!((report.records, report.torn_ends, report.damaged_stretches), (2, 1, 1));
+    assert_eq!((faults[0].missing, report.missing_bytes), (20, 20), "the head of the record tells");
     check(bench.store(), Repair::Yes).await;
     assert!(check(bench.store(), Repair::No).await.1.is_sound());
     assert_eq!(listed(bench.store(), Filter::default()).await.len(), 2);
+}
+
+#[tokio::test]
+async fn of_a_segment_that_was_cut_between_records_the_index_tells_what_is_missing() {
+    let mut bench = three().await;
+    let shared = bench.store().shared().clone();
+    let place = |size: u64| shared.directory.find(shared.keys.fingerprint(key(size).as_str()))[0].place;
+    let mut begins = [1000, 100_000, 600_000].map(|size| u64::from(place(size).offset));
+    begins.sort_unstable();
+    bench.close().await;
+    let segment = bench.segments()[0].clone();
+    let (len, first) = (fs::metadata(&segment).unwrap().len(), begins[1]);
+    fs::OpenOptions::new().write(true).open(&segment).unwrap().set_len(first).unwrap();
+    bench.reopen().await;
+    let (faults, report) = check(bench.store(), Repair::No).await;
+    assert_eq!(faults.iter().map(|fault| fault.kind).collect::<Vec<_>>(), [FaultKind::TornEnd]);
+    assert_eq!((report.records, report.missing_bytes, report.damaged_bytes), (1, len - first, 0));
+    assert_eq!((faults[0].offset, faults[0].missing), (first, len - first));
+    assert!(!report.is_sound());
+    check(bench.store(), Repair::Yes).await;
+    assert!(check(bench.store(), Repair::No).await.1.is_sound());
 }
 
 #[tokio::test]

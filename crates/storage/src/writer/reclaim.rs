@@ -332,6 +332,7 @@ impl Writer {
         let size = self.segments.remove(id).map_or(0, |segment| segment.size.div_ceil(BLOCK) * BLOCK);
         self.shared.counters.segment_bytes.sub(size);
         self.shared.segments.forget(id);
+        self.shared.shortened.forget(id);
         let path = self.shared.layout.segment(id);
         if let Err(error) = self.shared.layout.files().remove(&path) {
             self.not_removed(size, "remove a segment", &error);

@@ -29,11 +29,12 @@ impl Writer {
         {
             return;
         }
-        let inside = self
-            .segments
-            .get(place.segment)
-            .is_some_and(|segment| u64::from(place.offset) + u64::from(place.length) <= segment.size);
-        if !inside {
+        let end = u64::from(place.offset) + u64::from(place.length);
+        let segment = self.segments.get(place.segment);
+        if segment.is_none_or(|segment| end > segment.size) {
+            if segment.is_some() {
+                shared.shortened.note(place.segment, end);
+            }
             self.bury(fingerprint, place);
             return;
         }
@@ -89,6 +90,14 @@ impl Writer {
         self.shared.removed.clear();
         self.removals.forget();
         self.index.watermark(self.end());
+        for (segment, end) in self.shared.shortened.all() {
+            let missing = end.saturating_sub(self.segments.get(segment).map_or(0, |segment| segment.size));
+            tracing::warn!(
+                segment,
+                missing,
+                "a segment is shorter than it was: what stood behind its end is lost"
+            );
+        }
         let active = self.active.as_ref().map(|active| active.id);
         let empty: Vec<u32> = self
             .segments
