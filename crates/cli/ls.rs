@@ -6,7 +6,7 @@ use crate::args::LsArgs;
 use crate::door::{self, Door};
 use crate::failure::Failure;
 use crate::settings::Settings;
-use crate::terminal::{ascii_json, escaped, fitted, width};
+use crate::terminal::{ascii_json, escaped, fitted, held, width};
 use crate::units::{rough_size, rough_time};
 use crate::{output, select};
 
@@ -110,7 +110,7 @@ fn row(listed: &Listed) -> String {
         row.push_str(&escaped(&text));
     };
     if let Some(part) = &listed.part {
-        more(part.clone());
+        more(held(part, &listed.runs));
     }
     for field in &listed.vary {
         more(format!("{}: {}", field.name, field.value.as_deref().unwrap_or("(none)")));
@@ -173,6 +173,13 @@ mod tests {
                 partial: true,
                 origin: Some("http://127.0.0.1:8080".to_owned()),
                 ..listed("https://www.example:8443/x?y")
+            },
+            Listed {
+                part: Some("bytes 0-799/1000".to_owned()),
+                runs: vec![(0, 99), (200, 299), (400, 499), (600, 699), (750, 799)],
+                status: 206,
+                partial: true,
+                ..listed("http://files.example/holes")
             },
             Listed { tags: vec!["a\x1b[2J\u{9b}\r\n".to_owned()], ..listed("http://hostile.example/") },
         ];

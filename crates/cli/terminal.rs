@@ -18,6 +18,24 @@ pub(crate) fn shows_progress() -> bool {
     io::stderr().is_terminal()
 }
 
+/// Runs of a part with holes that are shown.
+const RUNS: usize = 3;
+
+/// Which bytes a part holds: as Content-Range has it, or run by run where there are holes.
+pub(crate) fn held(part: &str, runs: &[(u64, u64)]) -> String {
+    if runs.len() < 2 {
+        return part.to_owned();
+    }
+    let shown: Vec<_> = runs.iter().take(RUNS).map(|(first, last)| format!("{first}-{last}")).collect();
+    let more = match runs.len().saturating_sub(RUNS) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let complete = part.rsplit_once('/').map_or("*", |(_, complete)| complete);
+    let complete = if complete == "*" { String::new() } else { format!(" of {complete}") };
+    format!("bytes {}{more}{complete}", shown.join(", "))
+}
+
 /// A text from elsewhere, of visible ASCII and blanks alone: control characters, and all that could pass for other
 /// characters, stand as `\x1b` or `\u{202e}`.
 pub(crate) fn escaped(text: &str) -> String {

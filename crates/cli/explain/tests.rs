@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use larder_policy::{
-    Action, CacheKey, DeltaSeconds, Exchange, Fields, HostPattern, IgnoreQuery, Override, Overrides,
-    ParameterPattern, RequestFacts, TargetUri, Timestamp, packages, storability,
+    Action, CacheKey, DeltaSeconds, Exchange, Fields, Held, HostPattern, IgnoreQuery, Override, Overrides,
+    ParameterPattern, RequestFacts, TargetUri, Timestamp, combine, packages, storability,
 };
 use larder_server::config::{Config, Listener, ListenerKind};
 use larder_server::control::{Explain, Explained, Rules, Verdict, explain};
@@ -235,6 +235,71 @@ async fn a_stale_hit_says_what_goes_on_meanwhile() {
     }
 }
 
+/// Stores a part with holes, of a representation of a hundred thousand bytes.
+async fn put_part(shelf: &Shelf, url: &str) {
+    for (first, last) in [(0_u64, 39_999_u64), (60_000, 79_999)] {
+        let target = TargetUri::parse(url.as_bytes()).unwrap();
+        let (request, content_range) = (fields(&[]), format!("Content-Range: bytes {first}-{last}/100000"));
+        let response = fields(&[DATE, "Cache-Control: max-age=60", "ETag: \"v1\"", &content_range]);
+        let exchange = Exchange {
+            facts: &RequestFacts::of(&Method::GET, &request),
+            target: &target,
+            request: &request,
+            status: StatusCode::PARTIAL_CONTENT,
+            response: &response,
+            request_time: Timestamp::from_secs(START),
+            response_time: Timestamp::from_secs(START),
+            framing_sound: true,
+        };
+        let key = CacheKey::of(&target);
+        let length = last - first + 1;
+        let mut fill = match shelf.store.lookup(&key).await.first() {
+            None => {
+                let part = storability(&shelf.config.policy, &exchange, None).unwrap();
+                shelf.store.begin(key, part, Some(length), None)
+            }
+            Some(stored) => {
+                let Held::Runs(runs) = stored.held() else { panic!("it is a part") };
+                let combination =
+                    combine(&shelf.config.policy, stored.response(), &runs, None, &exchange, None).unwrap();
+                let (range, all) = (combination.range, combination.complete_length);
+                shelf.store.begin_into(stored, combination.response, range, all, None).unwrap()
+            }
+        };
+        fill.write(Bytes::from(vec![0; length as usize])).await.unwrap();
+        assert!(fill.finish().await.is_some());
+    }
+}
+
+#[tokio::test]
+async fn of_a_part_it_is_told_what_is_missing_and_what_it_can_stand_in_for() {
+    let mut config = Config::default();
+    config.policy.store_parts = true;
+    let shelf = Shelf::new(config);
+    let url = "http://files.example/part";
+    put_part(&shelf, url).await;
+    let told = shelf.golden("part", url, &[], 30).await;
+    let missing = told.answers[0].missing.as_ref().unwrap();
+    assert_eq!(missing.ranges, ["bytes=40000-59999", "bytes=80000-"]);
+    assert_eq!(missing.if_range.as_deref(), Some("\"v1\""));
+    assert_eq!(told.answers[0].variants[0].runs, [(0, 39_999), (60_000, 79_999)]);
+    for (later, range, decision, ranges, stands_in) in [
+        (30, "bytes=10-99", Verdict::Serve, None, None),
+        (90, "bytes=10-99", Verdict::Validate, None, Some(true)),
+        (90, "bytes=50000-59999", Verdict::Forward, None, Some(false)),
+        (90, "bytes=30000-49999", Verdict::Forward, Some("bytes=40000-49999"), Some(false)),
+    ] {
+        let told = shelf.asked("GET", url, &[&format!("Range: {range}")], later).await;
+        let answer = &told.answers[0];
+        assert_eq!(
+            (answer.decision, answer.stands_in.map(|stands_in| stands_in.unreachable)),
+            (decision, stands_in)
+        );
+        let asked = answer.missing.as_ref().map(|missing| missing.ranges.join(" "));
+        assert_eq!(asked.as_deref(), ranges, "{range}");
+    }
+}
+
 /// The keys of a JSON value, with those of what it holds.
 fn keys_of(value: &serde_json::Value, found: &mut std::collections::BTreeSet<String>) {
     match value {
@@ -252,7 +317,7 @@ fn keys_of(value: &serde_json::Value, found: &mut std::collections::BTreeSet<Str
 #[test]
 fn every_key_of_the_json_is_documented_and_no_other() {
     let mut shown = std::collections::BTreeSet::new();
-    for name in ["hit", "stale", "reload", "vary-miss", "override"] {
+    for name in ["hit", "stale", "reload", "vary-miss", "override", "part"] {
         let path = golden::directory().join(format!("explain-{name}.json"));
         keys_of(&serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap(), &mut shown);
     }

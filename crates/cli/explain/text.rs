@@ -4,10 +4,11 @@
 use std::fmt::Write as _;
 
 use larder_server::control::{
-    Explained, ExplainedAnswer, ExplainedFreshness, ExplainedRule, ExplainedStep, ExplainedVariant, Match,
-    RuleKind, RuleRole, Verdict,
+    Explained, ExplainedAnswer, ExplainedFreshness, ExplainedMissing, ExplainedRule, ExplainedStep,
+    ExplainedVariant, Match, RuleKind, RuleRole, Verdict,
 };
 
+use crate::terminal::held;
 use crate::units::rough_size;
 
 const WIDTH: usize = 80;
@@ -108,7 +109,7 @@ fn variants(page: &mut Page, answer: &ExplainedAnswer) {
         let chosen = answer.selected == Some(index);
         let mut line = format!("{}, {}, of {}", variant.status, rough_size(variant.bytes), variant.date);
         if let Some(part) = &variant.part {
-            let _ = write!(line, ", {part}");
+            let _ = write!(line, ", {}", held(part, &variant.runs));
         }
         line.push_str(if variant.fresh { ", fresh" } else { ", stale" });
         if answer.variants.len() > 1 {
@@ -200,6 +201,13 @@ fn next(explained: &Explained, answer: &ExplainedAnswer) -> Vec<String> {
                     .to_owned(),
             );
         }
+        Verdict::Forward if answer.missing.is_some() => {
+            next.extend(answer.missing.iter().map(completing));
+            next.push(
+                "A 200 is passed on and takes the part's place; bytes of something else are dropped, and all is fetched again."
+                    .to_owned(),
+            );
+        }
         Verdict::Forward => {
             next.push(
                 "What the origin answers is stored if it may be; if not, `detail` in its Cache-Status says why."
@@ -225,6 +233,22 @@ fn next(explained: &Explained, answer: &ExplainedAnswer) -> Vec<String> {
         ));
     }
     next
+}
+
+/// Which bytes are asked for.
+fn completing(missing: &ExplainedMissing) -> String {
+    let requests = match missing.ranges.as_slice() {
+        [range] => format!("The origin is asked with Range: {range}"),
+        ranges => format!("The origin is asked one after the other with Range: {}", ranges.join(", then ")),
+    };
+    match &missing.if_range {
+        Some(validator) => format!("{requests} and If-Range: {validator}; the rest is here."),
+        None => {
+            format!(
+                "{requests}; no strong validator ties what it sends to what is here, so only all of it helps."
+            )
+        }
+    }
 }
 
 fn is_https(explained: &Explained) -> bool {

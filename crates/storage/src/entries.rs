@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use larder_policy::{CacheKey, StoredResponse};
+use larder_policy::{CacheKey, Runs, StoredResponse};
 
 use crate::digest::BlobDigest;
 use crate::error::Error;
@@ -27,6 +27,8 @@ pub struct Entry {
     pub segment: u32,
     /// The file that has the body, named by `digest`; none where the segment has it.
     pub file: Option<EntryFile>,
+    /// Which bytes are here of a part that can grow; none of other bodies, and where that cannot be read.
+    pub runs: Option<Arc<Runs>>,
 }
 
 /// A file that has a body.
@@ -53,9 +55,12 @@ impl Entry {
         tags(self.response.fields())
     }
 
-    fn of(record: Walked) -> Option<Self> {
+    fn of(shared: &Shared, record: Walked) -> Option<Self> {
         let Walked { place, head, key, response, .. } = record;
+        let partial = head.file().filter(|file| file.kind == FileKind::Partial);
+        let runs = partial.and_then(|file| shared.partials.runs(&file.name));
         Some(Self {
+            runs,
             key,
             response: response?,
             body_len: head.body_len,
@@ -102,13 +107,13 @@ impl Entries {
         match &mut self.way {
             Way::Keys { keys, found } => loop {
                 if let Some(record) = found.next() {
-                    return Ok(Some(Entry::of(record)));
+                    return Ok(Some(Entry::of(&self.shared, record)));
                 }
                 let Some(key) = keys.next() else { return Ok(None) };
                 *found = under_key(&self.shared, &self.filter, &key).into_iter();
             },
             Way::All(walk) => Ok(walk.next()?.map(|met| match met {
-                Met::Record(record) => Entry::of(*record),
+                Met::Record(record) => Entry::of(&self.shared, *record),
                 Met::Passed | Met::Stray(..) | Met::Absent(_) | Met::Damage(_) => None,
             })),
         }

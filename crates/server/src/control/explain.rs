@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use larder_policy::{
-    CacheKey, Conditions, Decision, Explanation, Fields, FreshnessExplanation, HttpDate, OriginFailure,
-    Override, Part, PartPlan, PolicySettings, Precondition, RangePlan, RequestFacts, StepValue, TargetUri,
-    Timestamp, VariantExplanation, VariantMatch, packages, part_plan, precondition, range_plan,
-    remove_hop_by_hop, stale_on_error,
+    CacheKey, Conditions, Decision, Explanation, Fields, ForwardReason, FreshnessExplanation, Held, HttpDate,
+    OriginFailure, Override, Part, PartPlan, PolicySettings, Precondition, RangePlan, RequestFacts, Runs,
+    StepValue, TargetUri, Timestamp, VariantExplanation, VariantMatch, missing_for, packages, part_plan,
+    precondition, range_plan, remove_hop_by_hop, stale_on_error,
 };
 use larder_storage::{Store, Stored};
 
 use super::explained::{
     Because, Explain, Explained, ExplainedAnswer, ExplainedConditions, ExplainedField, ExplainedFreshness,
-    ExplainedRule, ExplainedStep, ExplainedVariant, Match, RuleKind, RuleRole, StandsIn, Verdict,
+    ExplainedMissing, ExplainedRule, ExplainedStep, ExplainedVariant, Match, RuleKind, RuleRole, StandsIn,
+    Verdict,
 };
 use crate::config::{Config, ListenerKind};
 
@@ -192,6 +193,7 @@ impl Answering<'_> {
                 Decision::Validate { conditions, .. } => Some(conditions_of(conditions)),
                 _ => None,
             },
+            missing: selected.and_then(|stored| self.missing(stored, &why.decision)),
             stands_in: selected.filter(|_| asks_origin).map(|stored| self.stands_in(stored)),
             variants: why.variants.iter().zip(variants).map(|(why, stored)| variant(why, stored)).collect(),
             selected: why.selected,
@@ -235,11 +237,40 @@ impl Answering<'_> {
         }
     }
 
-    fn stands_in(&self, stored: &Stored) -> StandsIn {
-        let after = |failure| {
-            let Self { place, asked, now, .. } = self;
-            stale_on_error(&place.policy, &asked.facts, stored.response(), failure, *now).is_some()
+    /// What would be asked for to complete a part.
+    fn missing(&self, stored: &Stored, decision: &Decision) -> Option<ExplainedMissing> {
+        let Asked { facts, fields, .. } = self.asked;
+        if !matches!(decision, Decision::Forward { why: ForwardReason::Partial }) {
+            return None;
+        }
+        let missing = missing_for(facts, fields, stored.response(), &stored.held())?;
+        let asked: Vec<Fields> = missing
+            .gaps()
+            .iter()
+            .map(|gap| {
+                let mut request = Fields::new();
+                missing.ask(gap, &mut request);
+                request
+            })
+            .collect();
+        let text = |request: &Fields, name: &str| {
+            request.first(name).map(|value| String::from_utf8_lossy(value).into_owned())
         };
+        Some(ExplainedMissing {
+            ranges: asked.iter().filter_map(|request| text(request, "range")).collect(),
+            if_range: asked.first().and_then(|request| text(request, "if-range")),
+        })
+    }
+
+    fn stands_in(&self, stored: &Stored) -> StandsIn {
+        let Self { place, asked, now, .. } = self;
+        let Asked { facts, fields, .. } = asked;
+        let response = stored.response();
+        // A part stands in for what it holds alone.
+        let held = || part_plan(facts, fields, response, &stored.held()) != PartPlan::Missing;
+        let answers = response.facts().part().is_none() || held();
+        let after =
+            |failure| answers && stale_on_error(&place.policy, facts, response, failure, *now).is_some();
         StandsIn {
             unreachable: after(OriginFailure::Unreachable),
             server_error: after(OriginFailure::Status(StatusCode::SERVICE_UNAVAILABLE)),
@@ -322,6 +353,10 @@ fn variant(why: &VariantExplanation, stored: &Stored) -> ExplainedVariant {
         date: HttpDate(why.date).to_string(),
         bytes: stored.body_len(),
         part: why.part.map(content_range),
+        runs: match stored.held() {
+            Held::Runs(runs) => ends(&runs),
+            Held::Body(_) => Vec::new(),
+        },
         fresh: why.fresh,
         matches: match why.matches {
             VariantMatch::Exact => Match::Exact,
@@ -339,6 +374,11 @@ fn variant(why: &VariantExplanation, stored: &Stored) -> ExplainedVariant {
             })
             .collect(),
     }
+}
+
+/// The first and the last byte of each run.
+pub(super) fn ends(runs: &Runs) -> Vec<(u64, u64)> {
+    runs.iter().map(|run| (run.start, run.end.saturating_sub(1))).collect()
 }
 
 /// As Content-Range has it.

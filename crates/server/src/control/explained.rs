@@ -56,6 +56,8 @@ pub struct ExplainedAnswer {
     pub directives: Vec<Because>,
     /// What the origin is asked with, where it is asked whether the stored response still holds.
     pub conditions: Option<ExplainedConditions>,
+    /// What is asked of the origin where the selected response is a part that has some of it.
+    pub missing: Option<ExplainedMissing>,
     /// Whether the selected response would stand in for an origin that fails, where the origin is asked.
     pub stands_in: Option<StandsIn>,
     /// All responses stored under the key, the one stored last first.
@@ -106,6 +108,15 @@ pub struct ExplainedConditions {
     pub if_modified_since: Option<String>,
 }
 
+/// How a part is completed (RFC 9111, 3.4).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedMissing {
+    /// The value of Range in each request, in order.
+    pub ranges: Vec<String>,
+    /// If-Range in all of them: without a strong validator there is none.
+    pub if_range: Option<String>,
+}
+
 /// Whether a stored response answers although the origin failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StandsIn {
@@ -126,6 +137,8 @@ pub struct ExplainedVariant {
     pub bytes: u64,
     /// Which bytes of the representation these are, as Content-Range has it, if not all.
     pub part: Option<String>,
+    /// Of a part that can grow, the first and the last byte of each stretch that is here, in order.
+    pub runs: Vec<(u64, u64)>,
     /// Whether it is fresh.
     pub fresh: bool,
     /// Whether it may answer, as far as Vary goes.

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use larder_policy::{HttpDate, Timestamp};
 use larder_storage::{Entries, Entry, EntryFile};
 
-use super::explain::{content_range, millis};
+use super::explain::{content_range, ends, millis};
 use super::messages::{List, Listed, ListedField, Sort};
 
 impl List {
@@ -109,6 +109,7 @@ fn listed(entry: &Entry, now: Timestamp) -> Listed {
         status: response.status().as_u16(),
         bytes: entry.body_len,
         part: facts.part().map(content_range),
+        runs: entry.runs.as_deref().map(ends).unwrap_or_default(),
         stored: HttpDate(response.response_time()).to_string(),
         stored_ms_ago: millis(now.saturating_since(response.response_time())),
         age_ms: millis(response.current_age(now).as_duration()),

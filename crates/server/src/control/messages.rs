@@ -79,6 +79,8 @@ pub struct Listed {
     pub bytes: u64,
     /// Which bytes of the representation these are, as Content-Range has it, if not all.
     pub part: Option<String>,
+    /// Of a part that can grow, the first and the last byte of each stretch that is here, in order.
+    pub runs: Vec<(u64, u64)>,
     /// When it was stored or last validated, as an HTTP-date.
     pub stored: String,
     /// How long ago that was.
@@ -168,11 +170,11 @@ pub struct VerifyFault {
     pub offset: u64,
     /// Bytes of the body, or of the damaged stretch.
     pub bytes: u64,
-    /// The file below `blobs/` that has the body, by its digest, where it is one.
-    pub blob: Option<String>,
     /// Bytes that are missing behind a torn end, as far as anything tells of them.
     #[serde(default)]
     pub missing: u64,
+    /// The file below `blobs/` that has the body, by its digest, where it is one.
+    pub blob: Option<String>,
     /// The file in `partials/` that has the body, by its name, where it is one.
     pub partial: Option<String>,
     /// Whether the response was dropped.
@@ -214,9 +216,9 @@ impl From<Checked> for VerifyLine {
                 segment: fault.segment,
                 offset: fault.offset,
                 bytes: fault.bytes,
+                missing: fault.missing,
                 blob: name(fault.file, EntryFile::Blob),
                 partial: name(fault.file, EntryFile::Partial),
-                missing: fault.missing,
                 dropped: fault.dropped,
             }),
             Checked::Progress { done, total } => {
@@ -266,10 +268,10 @@ pub struct Verified {
     pub torn_ends: u64,
     /// Bytes of all these stretches.
     pub damaged_bytes: u64,
-    /// Stored responses whose body is not what it was.
-    pub damaged_bodies: u64,
     /// Bytes that are missing behind the ends of segments, as far as anything tells of them.
     pub missing_bytes: u64,
+    /// Stored responses whose body is not what it was.
+    pub damaged_bodies: u64,
     /// Stored responses whose body is gone.
     pub missing_bodies: u64,
     /// Stored responses whose record is damaged or gone.
@@ -289,9 +291,9 @@ impl From<VerifyReport> for Verified {
             damaged_stretches: report.damaged_stretches,
             torn_ends: report.torn_ends,
             damaged_bytes: report.damaged_bytes,
+            missing_bytes: report.missing_bytes,
             damaged_bodies: report.damaged_bodies,
             missing_bodies: report.missing_bodies,
-            missing_bytes: report.missing_bytes,
             lost_records: report.lost_records,
             unindexed: report.unindexed,
             dropped: report.dropped,

@@ -37,7 +37,8 @@ pub use client::{Client, ClientError};
 pub use explain::{InvalidQuestion, Rules, explain};
 pub use explained::{
     Because, Explain, Explained, ExplainedAnswer, ExplainedConditions, ExplainedField, ExplainedFreshness,
-    ExplainedRule, ExplainedStep, ExplainedVariant, Match, RuleKind, RuleRole, StandsIn, Verdict,
+    ExplainedMissing, ExplainedRule, ExplainedStep, ExplainedVariant, Match, RuleKind, RuleRole, StandsIn,
+    Verdict,
 };
 pub use messages::{
     List, Listed, ListedField, Removed, Selection, Sort, Verified, Verify, VerifyFault, VerifyFaultKind,

@@ -7,6 +7,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use larder_policy::Runs;
 use lru::LruCache;
 
 use super::log::Log;
@@ -75,6 +76,16 @@ impl Partials {
         let blocks = |path| self.layout.files().allocated(path).ok().map(file_blocks);
         let blocks = blocks(&self.layout.partial(name))? + blocks(&self.layout.partial_map(name))?;
         Some(u32::try_from(blocks).unwrap_or(u32::MAX).max(1))
+    }
+
+    /// Which bytes of a partial are here; `None` when its map cannot be read. It is kept open for nobody. Blocks.
+    pub(crate) fn runs(&self, name: &BlobDigest) -> Option<Arc<Runs>> {
+        if let Some(partial) = self.cached(name) {
+            return Some(partial.runs());
+        }
+        let map = self.layout.files().open(&self.layout.partial_map(name)).ok()?;
+        let (_, map) = Log::read(map, name).ok()??;
+        Some(map.runs().clone())
     }
 
     /// Opens a partial and reads its map. Blocks.
