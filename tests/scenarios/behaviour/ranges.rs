@@ -76,9 +76,16 @@ fn a_part_answers_what_it_holds() {
         == hit | status 206 | body 67
     GET | Range: bytes=-2
         == hit | status 206 | body 67
-13.2 not without explicit freshness, and not once stale
+13.2 a heuristic does where a strong validator ties the part to the whole
     GET | Range: bytes=0-4
         <- 206 | Last-Modified: {-1000} | Content-Range: bytes 0-4/10 | body 01234
+    GET | Range: bytes=1-2
+        == hit | status 206 | body 12
+13.2 not without freshness, nor with a guess and a weak validator, and not once stale
+    GET | Range: bytes=0-4
+        <- 206 | ETag: "a" | Content-Range: bytes 0-4/10 | body 01234
+    GET | Range: bytes=0-4
+        <- 206 | ETag: W/"a" | Last-Modified: {-1000} | Content-Range: bytes 0-4/10 | body 01234
     GET | Range: bytes=0-4
         <- 206 | Cache-Control: max-age=10 | Content-Range: bytes 0-4/10 | body 01234
     +10 GET | Range: bytes=0-4
