@@ -107,27 +107,44 @@ pub(crate) struct Recovered {
 #[derive(Debug)]
 pub(crate) struct Reservation {
     bytes: u64,
+    /// Whether what it is for stays if the process dies.
+    stays: bool,
     counters: Arc<Counters>,
 }
 
 impl Reservation {
     pub(crate) fn new(bytes: u64, counters: Arc<Counters>) -> Self {
         counters.temp_bytes.add(bytes);
-        Self { bytes, counters }
+        Self { bytes, stays: false, counters }
     }
 
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Takes over the room of another one.
+    /// Takes over the room of another one, which is for the same.
     pub(crate) fn merge(&mut self, mut other: Self) {
+        if self.stays || other.stays {
+            self.stays();
+            other.stays();
+        }
+        other.stays = false;
         self.bytes += std::mem::take(&mut other.bytes);
+    }
+
+    /// What it is for goes into a file that is there already.
+    pub(crate) fn stays(&mut self) {
+        if !std::mem::replace(&mut self.stays, true) {
+            self.counters.growing_bytes.add(self.bytes);
+        }
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
         self.counters.temp_bytes.sub(self.bytes);
+        if self.stays {
+            self.counters.growing_bytes.sub(self.bytes);
+        }
     }
 }

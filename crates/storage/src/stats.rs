@@ -44,6 +44,8 @@ pub(crate) struct Counters {
     pub(crate) dead_bytes: Counter,
     pub(crate) blob_bytes: Counter,
     pub(crate) temp_bytes: Counter,
+    /// Of those, such as go into partials that are there already, and stay if the process dies.
+    pub(crate) growing_bytes: Counter,
     pub(crate) index_bytes: Counter,
     pub(crate) order_bytes: Counter,
     pub(crate) quarantine_bytes: Counter,

@@ -57,10 +57,8 @@ impl Fill {
         at: u64,
         chunks: Vec<Bytes>,
     ) -> bool {
-        match (&mut writer.reservation, more) {
-            (Some(reservation), Some(more)) => reservation.merge(more),
-            (none, Some(more)) => *none = Some(more),
-            (_, None) => {}
+        if let Some(more) = more {
+            writer.reserved(more);
         }
         let until = chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>() + at;
         if until == at {

@@ -53,6 +53,17 @@ impl PartWriter {
         self.grows = None;
     }
 
+    /// Room for more.
+    pub(crate) fn reserved(&mut self, mut more: Reservation) {
+        if self.grows.is_some() {
+            more.stays();
+        }
+        match &mut self.reservation {
+            Some(reservation) => reservation.merge(more),
+            none => *none = Some(more),
+        }
+    }
+
     /// Writes chunks at their position. Blocks.
     pub(crate) fn write(mut self, partials: &Partials, at: u64, chunks: &[Bytes]) -> io::Result<Self> {
         let partial = match &self.partial {

@@ -344,7 +344,9 @@ impl Writer {
 
     /// Notes what a later life needs to know before it has found everything.
     fn note_totals(&mut self) {
-        let totals = Totals { blob_blocks: self.blob_bytes() / BLOCK, next_segment: self.next_segment };
+        // What goes into a partial stays there if this life ends before it is counted.
+        let bytes = self.blob_bytes() + self.shared.counters.growing_bytes.get();
+        let totals = Totals { blob_blocks: bytes / BLOCK, next_segment: self.next_segment };
         if totals != self.noted {
             recovery::write_totals(&self.shared.layout, totals);
             self.noted = totals;

@@ -53,6 +53,7 @@ async fn what_is_written_and_not_recorded_counts() {
         assert_accounted(&bench);
         let stats = bench.store().stats();
         assert!(stats.disk_bytes <= stats.disk_limit, "{n} {how}: {stats:?}");
+        assert_eq!(bench.store().shared().counters.growing_bytes.get(), 0, "{n} {how}");
     }
     let stats = bench.store().stats();
     assert!(stats.evicted > 0 && stats.objects > 1 && stats.temp_bytes == 0, "{stats:?}");
@@ -92,6 +93,14 @@ async fn what_a_killed_fill_has_written_counts_as_soon_as_its_record_is_known() 
         assert_eq!(bench.store().remove(&key).await, 1);
         assert_eq!((bench.store().stats().blob_bytes, partials(&bench).len()), (0, 0));
     }
+}
+
+#[tokio::test]
+async fn what_a_killed_fill_has_written_is_assumed_before_its_record_is_known() {
+    let (bench, ..) = killed(|options| options.disk_limit = 32 * MIB).await;
+    let (layout, _lock) = crate::layout::Layout::open(bench.dir()).unwrap();
+    let assumed = crate::recovery::read_totals(&layout).blob_blocks * 4096;
+    assert!((5 << 20..16 << 20).contains(&assumed), "{assumed}");
 }
 
 #[tokio::test]
