@@ -432,7 +432,7 @@ mod tests {
         let origin = TargetUri::parse(b"http://127.0.0.1:8080").unwrap();
         for _ in 0..2 {
             let kind = ListenerKind::Reverse { origin: origin.clone() };
-            config.listeners.push(Listener { address: config.listeners[0].address, kind });
+            config.listeners.push(Listener { kind, ..Listener::default() });
         }
         let action = Action { ignore_query: IgnoreQuery::All, ..Action::default() };
         let every = Override { name: "every".to_owned(), action, ..Override::default() };
