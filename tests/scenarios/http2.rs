@@ -101,6 +101,22 @@ fn uploads_conditions_ranges_and_head_are_as_in_http_1() {
 }
 
 #[test]
+fn trailers_come_at_the_end_of_a_stream() {
+    let origin = Origin::start(|_, reply| {
+        reply.raw("HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nTransfer-Encoding: chunked\r\nTrailer: X-End\r\n\r\n");
+        reply.raw("5\r\nhello\r\n0\r\nX-End: yes\r\n\r\n");
+        After::Keep
+    });
+    let (proxy, trusted) = over_tls();
+    let client = proxy.connect().h2("localhost", client_config(&trusted, &["h2"]));
+    let request = Request::get(origin.url("/")).header("te", "trailers").body(Default::default()).unwrap();
+    let answer = client.send(request).unwrap();
+    assert_eq!(answer.text(), "hello");
+    let trailers = answer.trailers.expect("trailers");
+    assert_eq!(trailers.get("x-end").unwrap(), "yes");
+}
+
+#[test]
 fn connect_works_over_a_stream() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let to = listener.local_addr().unwrap().to_string();

@@ -178,9 +178,9 @@ async fn exchange(entrance: Arc<Entrance>, mut request: Request<Incoming>, head:
             Ok(opening) => opening,
             Err((record, answer)) => return conclude(&entrance, record, *answer, &mut side).await,
         };
-        let granted = side.head.take().map(|head| head.send(Response::new(Outgoing::none())));
+        let granted = side.grant();
         match upgrade.await {
-            Ok(upgraded) if matches!(granted, Some(Ok(()))) => {
+            Ok(upgraded) if granted => {
                 let client = ByteStream::other(TokioIo::new(upgraded)).after(BytesMut::new());
                 opening.carry_out(entrance, client, 0).await;
             }
@@ -337,6 +337,11 @@ struct StreamSide {
 }
 
 impl StreamSide {
+    /// Answers a CONNECT with 200. False when there is nobody to hear it.
+    fn grant(&mut self) -> bool {
+        self.head.take().is_some_and(|head| head.send(Response::new(Outgoing::none())).is_ok())
+    }
+
     async fn give(&mut self, piece: Piece) -> Result<(), ClientGone> {
         let Some(pieces) = &self.pieces else { return Ok(()) };
         timeout(self.pace, pieces.send(piece)).await.map_err(|_| ClientGone)?.map_err(|_| ClientGone)
