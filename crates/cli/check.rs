@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
+use larder_policy::packages::Active;
 use larder_server::config::{Access, AccessLogTarget, Destination, Listener, ListenerKind};
 
 use crate::failure::Failure;
@@ -75,8 +76,13 @@ fn summary(settings: &Settings) -> String {
     if !config.policy.overrides.is_empty() {
         rows.push(("overrides", joined(config.policy.overrides.iter().map(|one| one.name.clone()))));
     }
-    if !config.packages {
-        rows.push(("packages", "no rules of their own".to_owned()));
+    match config.policy.packages {
+        Active::ALL => {}
+        Active::NONE => rows.push(("packages", "no rules of their own".to_owned())),
+        some => {
+            let names = joined(some.inactive().map(|rule| rule.name().to_owned()));
+            rows.push(("packages", format!("rules of their own, without {names}")));
+        }
     }
     rows.iter().fold(String::new(), |mut text, (name, value)| {
         // Writing into a string cannot fail.

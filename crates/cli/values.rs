@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use larder_policy::packages::RuleId;
 use larder_policy::{Fields, HostPattern, Scheme, TargetUri};
 use larder_server::config::{AccessLogFormat, AccessLogTarget, Destination, Parent};
 use larder_server::control::Sort;
@@ -306,6 +307,14 @@ pub(crate) fn field_name(text: &str) -> Result<String, String> {
 /// A byte of a token (RFC 9110, 5.6.2).
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!#$%&'*+^`|".contains(&byte)
+}
+
+/// A package rule.
+pub(crate) fn package_rule(text: &str) -> Result<RuleId, String> {
+    RuleId::of_name(text).ok_or_else(|| {
+        let known: Vec<_> = RuleId::ALL.iter().map(|rule| rule.name()).collect();
+        format!("`{text}` is not a package rule; {}", one_of(text, &known))
+    })
 }
 
 /// The nearest of the known words to a misspelt one, if any is near.

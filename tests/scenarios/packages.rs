@@ -1,5 +1,7 @@
 //! Paths of package repositories that never change, also where the upstream says nothing of freshness.
 
+use larder_policy::packages::Active;
+
 use crate::support::{After, Origin, Proxy};
 
 /// A digest that nothing here has.
@@ -26,7 +28,7 @@ fn a_deb_without_any_freshness_is_kept_for_ever() {
 fn other_paths_get_no_such_favour() {
     let origin = Origin::start(|_, reply| reply.send(200, &[], b"x"));
     let proxy = Proxy::start();
-    for path in ["/debian/dists/stable/InRelease", "/pool/readme.txt", "/hello.deb", "/by-hash/SHA256/xyz"] {
+    for path in ["/debian/stable/Release", "/pool/readme.txt", "/hello.deb", "/by-hash/SHA256/xyz"] {
         proxy.get(&origin.url(path));
         assert!(!proxy.get(&origin.url(path)).is_hit(), "{path}");
     }
@@ -81,7 +83,7 @@ fn only_a_whole_200_is_kept() {
 #[test]
 fn the_rules_can_be_switched_off() {
     let origin = Origin::start(|_, reply| reply.send(200, &[], b"x"));
-    let proxy = Proxy::with(|config, _| config.packages = false);
+    let proxy = Proxy::with(|config, _| config.policy.packages = Active::NONE);
     let url = origin.url("/debian/pool/main/h/hello/hello_2.10-3_amd64.deb");
     proxy.get(&url);
     assert!(!proxy.get(&url).is_hit());

@@ -54,7 +54,7 @@ impl Shelf {
         };
         let rule = packages::recognise(&target);
         let stored = storability(&self.config.policy, &exchange, rule.as_ref()).unwrap();
-        let key = self.config.policy.overrides.key(&target);
+        let key = self.config.policy.key(&target);
         let key = origin.map_or(key.clone(), |origin| {
             CacheKey::behind(&TargetUri::parse(origin.as_bytes()).unwrap(), key.target())
         });

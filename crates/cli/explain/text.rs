@@ -56,9 +56,13 @@ fn one(page: &mut Page, explained: &Explained, answer: &ExplainedAnswer) {
 
     page.heading("Key");
     page.line(&format!("  {}", answer.key));
-    if let Some(rule) = answer.rules.iter().find(|rule| rule.role == RuleRole::Key) {
+    for rule in answer.rules.iter().filter(|rule| rule.role == RuleRole::Key) {
         let name = rule.name.as_deref().unwrap_or("of the configuration");
-        page.wrapped(&format!("without what override {name} ignores of the query"), "  ", "  ");
+        let left_out = match rule.kind {
+            RuleKind::Override => format!("without what override {name} ignores of the query"),
+            RuleKind::Package => format!("without the signature in the query, by package rule {name}"),
+        };
+        page.wrapped(&left_out, "  ", "  ");
     }
 
     variants(page, answer);

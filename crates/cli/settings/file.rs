@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use larder_policy::PolicySettings;
+use larder_policy::packages::Active;
 use larder_server::config::{AccessLogTarget, Limits, PortCertificate};
 use toml::de::DeTable;
 
@@ -99,8 +100,19 @@ fn draft(top: Section<'_>) -> Draft {
     draft.shared.admin = admin.text("address", "an address", "127.0.0.1:3129", values::address);
     draft.shared.admin_token = admin.text("token", "a token", "a-long-random-word", values::token);
 
-    draft.packages = top.table("packages").boolean("enabled").map(|enabled| enabled.value);
+    draft.policy.packages = packages(top.table("packages"));
     draft
+}
+
+/// A list of exceptions is read also where nothing is left to be excepted, so that its faults are told.
+fn packages(table: Section<'_>) -> Active {
+    let enabled = table.boolean("enabled").is_none_or(|enabled| enabled.value);
+    let disabled = table.list("disabled", r#"["npm-tarball"]"#, |value| {
+        values::package_rule(in_quotes(value, "a rule", "npm-tarball")?)
+    });
+    let disabled = disabled.map(|list| list.value).unwrap_or_default();
+    let rest = disabled.into_iter().fold(Active::ALL, |active, given| active.without(given.value));
+    if enabled { rest } else { Active::NONE }
 }
 
 fn access_log(log: Section<'_>) -> Option<Given<AccessLogTarget>> {
@@ -205,6 +217,7 @@ fn policy(table: Section<'_>, draft: &mut Draft) {
         heuristic_percent,
         heuristic_max,
         targeted_fields: _,
+        packages: _,
         serve_stale_on_error,
         store_parts: _,
         overrides: _,

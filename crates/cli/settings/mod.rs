@@ -154,7 +154,6 @@ pub(crate) struct Draft {
     pub(crate) quarantine: Option<Given<ByteSize>>,
     pub(crate) private_destinations: Option<bool>,
     pub(crate) targeted_fields: Option<Vec<String>>,
-    pub(crate) packages: Option<bool>,
     pub(crate) limits: Limits,
     pub(crate) connections_per_client: Option<Place>,
     pub(crate) policy: PolicySettings,

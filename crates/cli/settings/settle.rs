@@ -51,17 +51,7 @@ pub(super) fn settle(draft: Draft, machine: &Machine, report: &mut Report) -> Op
 pub(super) fn assemble(draft: Draft, store: StoreSettings, report: &mut Report) -> Settings {
     let listeners = listeners(&draft);
     let overrides = overrides::settle(&draft.overrides, report);
-    let Draft {
-        shared,
-        name,
-        private_destinations,
-        packages,
-        limits,
-        policy,
-        targeted_fields,
-        intercept,
-        ..
-    } = draft;
+    let Draft { shared, name, private_destinations, limits, policy, targeted_fields, intercept, .. } = draft;
     let access = Access::default();
     let base = Config::default();
     let log_format = shared.log_format.map(|given| given.value).unwrap_or_default();
@@ -91,7 +81,6 @@ pub(super) fn assemble(draft: Draft, store: StoreSettings, report: &mut Report) 
         },
         policy: PolicySettings { overrides, ..policy },
         targeted_fields,
-        packages: packages.unwrap_or(base.packages),
         access_log,
         admin: shared.admin.map(|given| Admin { address: given.value, token }),
         control_socket: Some(store.control_socket()),

@@ -141,7 +141,7 @@ fn assemble(
     let applied = settings.overrides.for_response(exchange.target, &fields);
     let mut keep = permitted(exchange.facts, &freshness, status, applied);
     let nominated = if update.contains("vary") {
-        Nominated::of(exchange.request, &fields).unwrap_or_else(|| {
+        Nominated::under(rule, exchange.request, &fields).unwrap_or_else(|| {
             keep = keep.and(Err(NotStored::VaryStar));
             old.nominated().clone()
         })
@@ -155,7 +155,8 @@ fn assemble(
         nominated,
         request_time: exchange.request_time,
         response_time: exchange.response_time,
-        rule: rule.map(|rule| rule.id),
+        rule: rule.filter(|rule| rule.is_told_by(exchange.request)),
+        guarded: false,
         part,
         applied,
     }

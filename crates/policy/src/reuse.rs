@@ -13,6 +13,7 @@ use crate::cache_control::Directive;
 use crate::cause::Cause;
 use crate::fields::Fields;
 use crate::freshness::FreshnessSource;
+use crate::packages::{self, RuleId};
 use crate::parts::{Held, Part, PartPlan, part_plan};
 use crate::request::{MethodClass, RequestFacts};
 use crate::runs::Runs;
@@ -269,7 +270,8 @@ fn decide(facts: &RequestFacts, stored: &StoredResponse, now: Timestamp) -> (Dec
         return validate(facts, stored, Cause::RequestNoCache);
     }
     // What cannot change is as good as new: only no-cache asks the origin about it.
-    let settled = stored_facts.source == FreshnessSource::Package;
+    let settled =
+        stored_facts.source == FreshnessSource::Package && stored_facts.rule.is_some_and(RuleId::is_artefact);
     let ignored =
         stored_facts.ignore_reload && directives.max_age == Directive::Value(DeltaSeconds::default());
     if !settled && !ignored && is_too_old(directives.max_age, age) {
@@ -353,7 +355,8 @@ pub enum OriginFailure {
 /// with which age.
 ///
 /// Never when it needs validation before every use, or once stale and is; nor when the client asked for
-/// validation with `no-cache`. A 500, 502, 503 or 504 is passed on unless `stale-if-error` covers it.
+/// validation with `no-cache`. A 500, 502, 503 or 504 is passed on unless `stale-if-error` covers it, or the
+/// response is an index that a package rule knows: to its clients a registry that answers so is as good as away.
 pub fn stale_on_error(
     settings: &PolicySettings,
     facts: &RequestFacts,
@@ -377,12 +380,15 @@ pub fn stale_on_error(
     let within = |grace: DeltaSeconds| fresh || staleness < grace.as_millis();
     let granted = stored_facts.stale_if_error.is_some_and(within)
         || facts.directives.stale_if_error.value().is_some_and(within);
+    let limit = settings.serve_stale_on_error;
+    let within_limit = || limit.is_none_or(|limit| u128::from(staleness) < limit.as_millis());
+    let index = stored_facts.rule.is_some_and(|rule| !rule.is_artefact());
     let allowed = match failure {
-        OriginFailure::Status(status) => matches!(status.as_u16(), 500 | 502 | 503 | 504) && granted,
-        OriginFailure::Unreachable => {
-            let limit = settings.serve_stale_on_error;
-            granted || fresh || limit.is_none_or(|limit| u128::from(staleness) < limit.as_millis())
+        OriginFailure::Status(status) => {
+            let by_rule = || index && within(packages::INDEX_STALE_IF_ERROR) && (fresh || within_limit());
+            matches!(status.as_u16(), 500 | 502 | 503 | 504) && (granted || by_rule())
         }
+        OriginFailure::Unreachable => granted || fresh || within_limit(),
     };
     allowed.then_some(age)
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use crate::key::CacheKey;
 use crate::overrides::Overrides;
+use crate::packages;
+use crate::target::TargetUri;
 
 /// Choices that HTTP leaves to a cache.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,6 +26,16 @@ pub struct PolicySettings {
     pub store_parts: bool,
     /// What the operator sets beyond or against the origin's word. Default: nothing.
     pub overrides: Overrides,
+    /// The package rules that apply. Default: all.
+    pub packages: packages::Active,
+}
+
+impl PolicySettings {
+    /// What responses to a request for a target are filed under: the target, without what overrides ignore of its query
+    /// and without a signature that package rules leave out. The key of a key's target is the same.
+    pub fn key(&self, target: &TargetUri) -> CacheKey {
+        self.packages.key(self.overrides.key(target))
+    }
 }
 
 impl Default for PolicySettings {
@@ -34,6 +47,7 @@ impl Default for PolicySettings {
             serve_stale_on_error: None,
             store_parts: false,
             overrides: Overrides::default(),
+            packages: packages::Active::ALL,
         }
     }
 }

@@ -127,9 +127,12 @@ impl fmt::Display for NotStored {
 
 /// Decides whether the response of an exchange may be stored, and makes what is to be stored of it.
 ///
-/// `rule` is the package rule that recognised the target, if any: it makes a complete 200 fresh for ever,
-/// unless the response forbids to store or to reuse it. Of the settings' overrides the first that matches the
-/// target and the response applies; [`ReuseFacts::is_overridden`] says that one did.
+/// `rule` is the package rule that recognised the target, if any: it gives a complete 200 a lifetime, unless the
+/// response forbids to store or to reuse it. Where it knows the digest of the body, which whoever stores the
+/// response must check, what a request with Authorization got is kept too, for validation before every use: the origin
+/// then judges each client's own credentials (RFC 9111, 3.5), and only the bytes, proved to be the same, come from here.
+/// Of the settings' overrides the first that matches the target and the response applies;
+/// [`ReuseFacts::is_overridden`] says that one did.
 ///
 /// # Errors
 /// The reason, when it may not.
@@ -161,11 +164,19 @@ pub fn storability(
     }
     let freshness = Freshness::of(settings, status, fields, exchange.response_time);
     let applied = settings.overrides.for_response(exchange.target, fields);
-    permitted(request, &freshness, status, applied)?;
+    let proved = status == StatusCode::OK && rule.is_some_and(|rule| rule.digest.is_some());
+    let guarded = match permitted(request, &freshness, status, applied) {
+        Err(NotStored::Authorization) if proved => true,
+        permitted => permitted.map(|()| false)?,
+    };
+    if part.is_some() && rule.is_some_and(|rule| rule.id.shares_by_proof_alone()) {
+        return Err(NotStored::Partial);
+    }
     if request.method == MethodClass::Post && !answers_later_gets(exchange, &freshness) {
         return Err(NotStored::Method);
     }
-    let nominated = Nominated::of(exchange.request, exchange.response).ok_or(NotStored::VaryStar)?;
+    let nominated = Nominated::under(rule, exchange.request, exchange.response).ok_or(NotStored::VaryStar)?;
+    let told = |rule: &&Rule| request.method == MethodClass::Get && rule.is_told_by(exchange.request);
     let stored = Ingredients {
         status,
         fields,
@@ -173,7 +184,8 @@ pub fn storability(
         nominated,
         request_time: exchange.request_time,
         response_time: exchange.response_time,
-        rule: rule.filter(|_| request.method == MethodClass::Get).map(|rule| rule.id),
+        rule: rule.filter(told),
+        guarded,
         part,
         applied,
     }

@@ -13,9 +13,9 @@ use crate::age::{CurrentAge, corrected_initial_age};
 use crate::cache_control::Restriction;
 use crate::facts::ReuseFacts;
 use crate::fields::{Fields, remove_hop_by_hop};
-use crate::freshness::{Freshness, FreshnessLifetime, FreshnessSource};
+use crate::freshness::Freshness;
 use crate::overrides::{Action, Override};
-use crate::packages::RuleId;
+use crate::packages::Rule;
 use crate::parts::Part;
 use crate::runs::Runs;
 use crate::time::{HttpDate, Timestamp};
@@ -190,7 +190,10 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) nominated: Nominated,
     pub(crate) request_time: Timestamp,
     pub(crate) response_time: Timestamp,
-    pub(crate) rule: Option<RuleId>,
+    /// The package rule for the target, if the request is one that it is about.
+    pub(crate) rule: Option<&'a Rule>,
+    /// Only one client's credentials opened it: each use needs the origin's word.
+    pub(crate) guarded: bool,
     /// Which bytes of the representation the body holds, if not all.
     pub(crate) part: Option<Part>,
     /// The override that applies.
@@ -202,13 +205,17 @@ impl Ingredients<'_> {
         let Freshness { directives, date, last_modified, .. } = self.freshness;
         let initial_age = corrected_initial_age(self.fields, *date, self.request_time, self.response_time);
         let action = self.action();
-        let no_cache = directives.no_cache == Restriction::Whole && !action.ignore_no_cache;
+        let no_cache = self.guarded || directives.no_cache == Restriction::Whole && !action.ignore_no_cache;
+        let never_stale =
+            directives.must_revalidate || directives.proxy_revalidate || directives.s_maxage.is_present();
         // A package rule never weakens no-cache.
-        let rule = self.rule.filter(|_| self.status == StatusCode::OK && !no_cache);
-        let lifetime = match rule {
-            Some(_) => (FreshnessSource::Package, FreshnessLifetime::FOR_EVER),
-            None => (self.freshness.source, self.freshness.lifetime),
-        };
+        let rule =
+            self.rule.filter(|rule| self.status == StatusCode::OK && !no_cache && rule.fits(self.fields));
+        let own = (self.freshness.source, self.freshness.lifetime);
+        // The operator's word for a silent origin goes before a rule's.
+        let lifetime = rule
+            .filter(|rule| rule.id.is_artefact() || action.fresh_for.is_none())
+            .map_or(own, |rule| rule.lifetime(own, never_stale));
         let (source, lifetime) = action.lifetime(self.status, lifetime);
         let facts = ReuseFacts {
             lifetime,
@@ -220,12 +227,9 @@ impl Ingredients<'_> {
                 .stale_while_revalidate
                 .or(directives.stale_while_revalidate.value()),
             stale_if_error: action.stale_if_error.or(directives.stale_if_error.value()),
-            rule,
+            rule: rule.map(|rule| rule.id),
             no_cache,
-            never_stale: !action.ignore_must_revalidate
-                && (directives.must_revalidate
-                    || directives.proxy_revalidate
-                    || directives.s_maxage.is_present()),
+            never_stale: never_stale && !action.ignore_must_revalidate,
             has_etag: self.fields.first("etag").and_then(EntityTag::new).is_some(),
             immutable: directives.immutable,
             targeted: self.freshness.targeted,
@@ -249,7 +253,7 @@ impl Ingredients<'_> {
         self.applied.map_or(&Action::NONE, |applied| &applied.action)
     }
 
-    fn stored_fields(&self, rule: Option<RuleId>) -> Fields {
+    fn stored_fields(&self, rule: Option<&Rule>) -> Fields {
         let mut fields = self.fields.clone();
         remove_hop_by_hop(&mut fields);
         let directives = &self.freshness.directives;
@@ -259,11 +263,12 @@ impl Ingredients<'_> {
         };
         fields.retain(|name, _| {
             let is = |known: &str| name.eq_ignore_ascii_case(known);
-            // A 204 has no content and must not say how much (RFC 9110, 8.6). A cookie beside a package
+            // A 204 has no content and must not say how much (RFC 9110, 8.6). A cookie beside what never changes
             // belongs to the client that fetched it.
             !(is("age")
                 || is("content-length") && self.status == StatusCode::NO_CONTENT
-                || is("set-cookie") && (rule.is_some() || self.action().drop_set_cookie)
+                || is("set-cookie")
+                    && (rule.is_some_and(|rule| rule.id.is_artefact()) || self.action().drop_set_cookie)
                 || restricted(name, &directives.no_cache)
                 || restricted(name, &directives.private))
         });

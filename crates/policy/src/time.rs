@@ -66,6 +66,12 @@ impl DeltaSeconds {
         u32::try_from(secs).map_or(Self::MAX, |secs| Self(secs).min(Self::MAX))
     }
 
+    /// The same for a number in the code, which is not to exceed it.
+    pub(crate) const fn of_secs(secs: u32) -> Self {
+        assert!(secs <= Self::MAX.0, "no more than the greatest");
+        Self(secs)
+    }
+
     /// The number of seconds.
     pub const fn as_secs(self) -> u32 {
         self.0

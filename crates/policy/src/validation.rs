@@ -114,8 +114,13 @@ pub fn freshen(
 
     let applied = settings.overrides.for_response(exchange.target, &merged);
     let mut keep = permitted(exchange.facts, &freshness, stored.status(), applied);
+    // The origin has let this client have it, too. What others may have without asking stays as it is.
+    let guarded = keep == Err(NotStored::Authorization) && stored.facts().no_cache && is_proved(stored, rule);
+    if guarded {
+        keep = Ok(());
+    }
     let nominated = if update.contains("vary") {
-        Nominated::of(exchange.request, &merged).unwrap_or_else(|| {
+        Nominated::under(rule, exchange.request, &merged).unwrap_or_else(|| {
             keep = keep.and(Err(NotStored::VaryStar));
             stored.nominated().clone()
         })
@@ -129,13 +134,19 @@ pub fn freshen(
         nominated,
         request_time: exchange.request_time,
         response_time: exchange.response_time,
-        rule: rule.map(|rule| rule.id),
+        rule: rule.filter(|rule| rule.is_told_by(exchange.request)),
+        guarded,
         part: stored.facts().part,
         applied,
     }
     .assemble();
     keep = keep.and_then(|()| shareable(&response, &freshness));
     Some(Freshened { response, keep })
+}
+
+/// Whether the stored bytes are those that the path names by their digest.
+fn is_proved(stored: &StoredResponse, rule: Option<&Rule>) -> bool {
+    stored.status() == StatusCode::OK && rule.is_some_and(|rule| rule.digest.is_some())
 }
 
 /// Whether a 304 is about the stored response (RFC 9111, 4.3.4). A strong tag must be the stored one; a weak

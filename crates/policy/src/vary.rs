@@ -3,11 +3,13 @@
 //! What Vary nominates is taken from the request once, normalised, and kept beside the stored response. Later
 //! requests are compared with it in place: matching allocates nothing. Normalising never makes two values
 //! equal that an origin may tell apart: for any field only whitespace around commas and the split into lines
-//! go; for Accept-Language also letter case, and the order of members of equal weight.
+//! go; for Accept-Language also letter case, and the order of members of equal weight. Accept that Vary does not name, but
+//! a package rule does, is compared by its class: the media ranges in the order of their weights, whatever those are.
 
 use std::cmp::Ordering;
 
 use crate::fields::{Fields, is_token, list_members, split_list, trim_ows};
+use crate::packages::Rule;
 
 /// The request fields that a stored response's Vary nominates, with the values of the request it answered.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -34,6 +36,7 @@ pub(crate) enum Fit {
     Exact,
 }
 
+const ACCEPT: &str = "accept";
 const ACCEPT_LANGUAGE: &str = "accept-language";
 const ACCEPT_ENCODING: &str = "accept-encoding";
 
@@ -63,6 +66,19 @@ impl Nominated {
         let languages = fields.iter().any(|field| &*field.name == ACCEPT_LANGUAGE);
         let language = if languages { only_language(response) } else { None };
         Some(Self { fields: fields.into(), language })
+    }
+
+    /// The same, and Accept's class where a package rule knows that Accept chose the response although Vary does not name it.
+    pub(crate) fn under(rule: Option<&Rule>, request: &Fields, response: &Fields) -> Option<Self> {
+        let mut nominated = Self::of(request, response)?;
+        let named = nominated.names().any(|name| name == ACCEPT);
+        if !named && rule.is_some_and(|rule| rule.negotiates(request, response)) {
+            let value = class_of_accept(request).map(Vec::into_boxed_slice);
+            let mut fields = nominated.fields.into_vec();
+            fields.push(NominatedField { name: ACCEPT.into(), value });
+            nominated.fields = fields.into();
+        }
+        Some(nominated)
     }
 
     /// Whether a request may be answered with the response (RFC 9111, 4.1).
@@ -97,6 +113,10 @@ impl Nominated {
                 if !same_preferences(stored, &field.name, request) {
                     return None;
                 }
+            } else if let Some(class) = field.class() {
+                if !Ranked::media_ranges(request).is_some_and(|ranked| ranked.is(class)) {
+                    return None;
+                }
             } else if !same_lines(stored, &field.name, request) {
                 return None;
             }
@@ -108,7 +128,10 @@ impl Nominated {
     /// In the preferred language a response fits although Accept-Language does not match.
     pub(crate) fn compare(&self, request: &Fields) -> Vec<Comparison> {
         let compare = |field: &NominatedField| {
-            let asked = normalise(&field.name, request);
+            let asked = match field.class() {
+                Some(_) => class_of_accept(request),
+                None => normalise(&field.name, request),
+            };
             let matches = asked.as_deref() == field.value.as_deref();
             let text = |value: Option<&[u8]>| value.map(readable);
             Comparison {
@@ -160,6 +183,13 @@ impl Nominated {
             fields.push(NominatedField { name, value: reader.optional()?.map(Box::from) });
         }
         reader.0.is_empty().then(|| Self { fields: fields.into(), language })
+    }
+}
+
+impl NominatedField {
+    /// Of Accept that a package rule nominates: its media ranges with their ranks.
+    fn class(&self) -> Option<&[u8]> {
+        self.value.as_deref().filter(|_| &*self.name == ACCEPT)?.strip_prefix(&[0])
     }
 }
 
@@ -257,13 +287,7 @@ fn normalise(name: &str, request: &Fields) -> Option<Vec<u8>> {
     if is_ranked(name)
         && let Some(ranked) = Ranked::of(name, request)
     {
-        // No field value begins with NUL: the two forms cannot be confused.
-        normal.push(0);
-        for range in ranked.ranges() {
-            normal.extend(range.tag.iter().map(u8::to_ascii_lowercase));
-            normal.extend_from_slice(&range.weight.to_be_bytes());
-        }
-        return Some(normal);
+        return Some(ranked.to_bytes());
     }
     for (index, part) in parts(name, request).enumerate() {
         if index > 0 {
@@ -272,6 +296,14 @@ fn normalise(name: &str, request: &Fields) -> Option<Vec<u8>> {
         normal.extend_from_slice(part);
     }
     Some(normal)
+}
+
+/// The class of Accept: its media ranges by their ranks, or all of it where a range has parameters.
+fn class_of_accept(request: &Fields) -> Option<Vec<u8>> {
+    match Ranked::media_ranges(request) {
+        Some(ranked) => Some(ranked.to_bytes()),
+        None => normalise(ACCEPT, request),
+    }
 }
 
 /// Whether the request's lines called `name` normalise to `stored`, found without building them.
@@ -294,17 +326,7 @@ fn same_preferences(stored: Option<&[u8]>, name: &str, request: &Fields) -> bool
     let Some([0, stored @ ..]) = stored else {
         return Ranked::of(name, request).is_none() && same_lines(stored, name, request);
     };
-    let Some(ranked) = Ranked::of(name, request) else { return false };
-    let mut rest = stored;
-    for range in ranked.ranges() {
-        let Some((tag, after)) = rest.split_at_checked(range.tag.len()) else { return false };
-        let Some(after) = after.strip_prefix(&range.weight.to_be_bytes()) else { return false };
-        if !tag.eq_ignore_ascii_case(range.tag) {
-            return false;
-        }
-        rest = after;
-    }
-    rest.is_empty()
+    Ranked::of(name, request).is_some_and(|ranked| ranked.is(stored))
 }
 
 /// The language range that a request ranks above all others (RFC 9110, 12.5.4).
@@ -332,6 +354,10 @@ struct Ranked<'a> {
 /// With more members than this, a list of preferences is compared as any other field.
 const MOST_PREFERENCES: usize = 16;
 
+/// Ranks are written as weights: the first, and how much less each next one is.
+const FIRST_RANK: u16 = 1000;
+const RANK_STEP: u16 = 50;
+
 #[derive(Clone, Copy)]
 struct Preference<'a> {
     tag: &'a [u8],
@@ -342,9 +368,29 @@ struct Preference<'a> {
 impl<'a> Ranked<'a> {
     /// `None` when the field is absent, empty, malformed or too long to sort on the stack.
     fn of(name: &str, request: &'a Fields) -> Option<Self> {
+        Self::parse(name, request, |byte| matches!(byte, b'-' | b'*'))
+    }
+
+    /// The media ranges of Accept (RFC 9110, 12.5.1), with ranks in place of their weights: which of two is preferred chooses a
+    /// response, not by how much. What is not acceptable stays so. `None` as above, or when a range has parameters.
+    fn media_ranges(request: &'a Fields) -> Option<Self> {
+        let in_range = |byte| matches!(byte, b'/' | b'*' | b'.' | b'+' | b'-' | b'_');
+        let mut ranked = Self::parse(ACCEPT, request, in_range)?;
+        let (mut last, mut rank) = (0, FIRST_RANK + RANK_STEP);
+        for range in ranked.ranges.get_mut(..ranked.count)? {
+            if range.weight != last {
+                (last, rank) = (range.weight, rank - RANK_STEP);
+            }
+            range.weight = if range.weight == 0 { 0 } else { rank };
+        }
+        Some(ranked)
+    }
+
+    /// `others` may stand in a range beside letters and digits.
+    fn parse(name: &str, request: &'a Fields, others: impl Fn(u8) -> bool) -> Option<Self> {
         let mut ranked = Self { ranges: [Preference { tag: &[], weight: 0 }; MOST_PREFERENCES], count: 0 };
         for member in list_members(request.all(name)) {
-            *ranked.ranges.get_mut(ranked.count)? = Preference::parse(member)?;
+            *ranked.ranges.get_mut(ranked.count)? = Preference::parse(member, &others)?;
             ranked.count += 1;
         }
         if ranked.count == 0 {
@@ -360,18 +406,42 @@ impl<'a> Ranked<'a> {
     fn ranges(&self) -> &[Preference<'a>] {
         self.ranges.get(..self.count).unwrap_or_default()
     }
+
+    /// The normalised value of the field. No field value begins with NUL, so that it cannot be confused with one.
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut normal = vec![0];
+        for range in self.ranges() {
+            normal.extend(range.tag.iter().map(u8::to_ascii_lowercase));
+            normal.extend_from_slice(&range.weight.to_be_bytes());
+        }
+        normal
+    }
+
+    /// Whether this would give the same as what follows the NUL, found without building it.
+    fn is(&self, normal: &[u8]) -> bool {
+        let mut rest = normal;
+        for range in self.ranges() {
+            let Some((tag, after)) = rest.split_at_checked(range.tag.len()) else { return false };
+            let Some(after) = after.strip_prefix(&range.weight.to_be_bytes()) else { return false };
+            if !tag.eq_ignore_ascii_case(range.tag) {
+                return false;
+            }
+            rest = after;
+        }
+        rest.is_empty()
+    }
 }
 
 impl<'a> Preference<'a> {
-    /// A language range or content coding, `range [ OWS ";" OWS "q=" qvalue ]` (RFC 9110, 12.4.2, 12.5.3 and 12.5.4).
-    fn parse(member: &'a [u8]) -> Option<Self> {
+    /// A range or content coding, `range [ OWS ";" OWS "q=" qvalue ]` (RFC 9110, 12.4.2, 12.5.1, 12.5.3 and 12.5.4).
+    fn parse(member: &'a [u8], others: impl Fn(u8) -> bool) -> Option<Self> {
         let mut parts = member.split(|byte| *byte == b';');
         let tag = trim_ows(parts.next()?);
         let weight = match parts.next() {
             None => 1000,
             Some(weight) => parse_weight(trim_ows(weight))?,
         };
-        let in_tag = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'*');
+        let in_tag = |byte: &u8| byte.is_ascii_alphanumeric() || others(*byte);
         (parts.next().is_none() && !tag.is_empty() && tag.iter().all(in_tag)).then_some(Self { tag, weight })
     }
 }
@@ -490,6 +560,46 @@ mod tests {
         let two = fields(&[("Vary", "Accept-Language"), ("Content-Language", "de, en")]);
         let nominated = Nominated::of(&fields(&[("Accept-Language", "fr")]), &two).unwrap();
         assert!(!nominated.matches(&fields(&[("accept-language", "de")])));
+    }
+
+    #[test]
+    fn a_package_rule_nominates_the_class_of_accept_where_vary_is_silent() {
+        let target = |path: &str| {
+            crate::TargetUri::parse(format!("http://pypi.example.com{path}").as_bytes()).unwrap()
+        };
+        let rule = crate::packages::recognise(&target("/simple/requests/"));
+        let fits = |vary: &[(&str, &str)], stored: &[(&str, &str)], request: &[(&str, &str)]| {
+            let nominated = Nominated::under(rule.as_ref(), &fields(stored), &fields(vary)).unwrap();
+            assert_eq!(Nominated::from_bytes(&nominated.to_bytes()).as_ref(), Some(&nominated));
+            let (fits, request) = (nominated.matches(&fields(request)), fields(request));
+            assert!(nominated.compare(&request).iter().all(|field| field.matches) == fits);
+            fits
+        };
+        const PIP: &str = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01";
+        const UV: &str = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01";
+        let same = |one, two| fits(&[], &[("Accept", one)], &[("accept", two)]);
+        assert!(same(PIP, UV) && same(PIP, PIP) && same("text/html", "Text/HTML"));
+        for other in ["text/html", "*/*", "application/vnd.pypi.simple.v1+json", "text/html;level=1", ""] {
+            assert!(!same(PIP, other) && !same(other, PIP), "{other}");
+        }
+        assert!(same("a/b;level=1, c/d", "a/b;level=1,c/d"), "with parameters it is compared as it is");
+        assert!(!same("a/b, c/d", "a/b, c/d;q=0.5"), "equal is not the same as preferred");
+        assert!(!same("a/b, c/d;q=0.1", "a/b, c/d;q=0"), "nor is not acceptable");
+        assert!(fits(&[], &[], &[("X", "y")]));
+        assert!(!fits(&[], &[], &[("Accept", "*/*")]) && !fits(&[], &[("Accept", "*/*")], &[]));
+        assert!(
+            !fits(&[("Vary", "accept")], &[("Accept", PIP)], &[("Accept", UV)]),
+            "Vary is obeyed as it is"
+        );
+        let readable = Nominated::under(rule.as_ref(), &fields(&[("Accept", UV)]), &fields(&[])).unwrap();
+        let shown: Vec<_> = readable.values().collect();
+        let ranks = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.95, text/html;q=0.9";
+        assert_eq!(shown, [("accept", Some(ranks.to_owned()))]);
+        let none = crate::packages::recognise(&target("/complex/"));
+        assert_eq!(
+            Nominated::under(none.as_ref(), &fields(&[("Accept", UV)]), &fields(&[])),
+            Some(Nominated::default())
+        );
     }
 
     #[test]

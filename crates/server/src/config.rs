@@ -35,8 +35,6 @@ pub struct Config {
     /// Targeted cache control fields that all listeners obey (RFC 9213). Default: reverse listeners obey
     /// `CDN-Cache-Control`, forward listeners none.
     pub targeted_fields: Option<Vec<String>>,
-    /// Whether the built-in package rules apply. Default: yes.
-    pub packages: bool,
     /// The access log. Default: none.
     pub access_log: Option<AccessLogSettings>,
     /// The admin API over TCP. Default: none.
@@ -58,7 +56,6 @@ impl Default for Config {
             intercept: Intercept::default(),
             policy: PolicySettings::default(),
             targeted_fields: None,
-            packages: true,
             access_log: None,
             admin: None,
             control_socket: None,

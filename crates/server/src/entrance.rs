@@ -81,7 +81,7 @@ impl Entrance {
             return Ok(pages::answer(self, request, path).into());
         };
         let policy = &self.listener.policy;
-        let key = policy.overrides.key(uri);
+        let key = policy.key(uri);
         let (asked, key) = match &self.listener.kind {
             ListenerKind::Forward => (uri, key),
             ListenerKind::Reverse { origin } => (origin, CacheKey::behind(origin, key.target())),

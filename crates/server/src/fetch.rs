@@ -119,7 +119,7 @@ async fn run(worker: &Worker, mut plan: Plan, leading: Option<Leading>, mut clie
             response_time,
             framing_sound: body.has_sound_end(&head),
         };
-        let rule = proxy.package_rule(&plan.target);
+        let rule = plan.policy.packages.recognise(&plan.target);
         if let (Some(stored), Some(_), StatusCode::NOT_MODIFIED) =
             (&plan.stored, &plan.conditions, head.status)
         {

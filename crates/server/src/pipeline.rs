@@ -124,7 +124,10 @@ impl Ask<'_> {
                 Ok(answer) => return answer,
                 Err(need) => need,
             };
-            let joins = is_shareable(&self.request.facts) && waited < WAITS && Instant::now() < patience;
+            let joins = is_shareable(&self.request.facts)
+                && !self.shares_by_proof_alone()
+                && waited < WAITS
+                && Instant::now() < patience;
             let role = if joins {
                 proxy.flights.join(&self.key, |response| self.may_use(response))
             } else {
@@ -154,6 +157,12 @@ impl Ask<'_> {
             Ok(answer) => answer,
             Err(Need { why, stored, .. }) => self.pass(why, stored.as_ref(), interim).await,
         }
+    }
+
+    /// Whether what is fetched for another may be of no concern to this client until it is proved.
+    fn shares_by_proof_alone(&self) -> bool {
+        let rule = self.policy.packages.recognise(self.uri);
+        rule.is_some_and(|rule| rule.id.shares_by_proof_alone())
     }
 
     async fn look_up(&self) -> Variants {
@@ -423,7 +432,7 @@ impl Ask<'_> {
             return;
         }
         let exchange = self.exchange_of(head, request_time, true);
-        let rule = proxy.package_rule(self.uri);
+        let rule = self.policy.packages.recognise(self.uri);
         match freshen(self.policy, stored.response(), &exchange, rule.as_ref()) {
             Some(Freshened { response, keep: Ok(()) }) => {
                 proxy.store.freshen(stored, response).await;
@@ -521,8 +530,8 @@ impl Ask<'_> {
     async fn forget_changed(&self, head: &ResponseHead) {
         let proxy = &self.worker.proxy;
         for changed in invalidates(&self.request.method, head.status, self.uri, &head.fields) {
-            // An override may leave parameters out of the key.
-            let key = self.key.sibling(self.policy.overrides.key(changed.target()).target());
+            // Parameters may be left out of the key.
+            let key = self.key.sibling(self.policy.key(changed.target()).target());
             proxy.flights.outdate(&key);
             proxy.store.remove(&key).await;
         }

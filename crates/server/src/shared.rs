@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use larder_policy::{PolicySettings, TargetUri, Timestamp, packages};
+use larder_policy::{PolicySettings, Timestamp};
 use larder_storage::Store;
 use tokio::sync::{Notify, watch};
 use tokio_rustls::TlsAcceptor;
@@ -68,11 +68,6 @@ pub(crate) enum Phase {
 }
 
 impl Proxy {
-    /// The package rule for a target, unless the rules are switched off.
-    pub(crate) fn package_rule(&self, target: &TargetUri) -> Option<packages::Rule> {
-        if self.config.packages { packages::recognise(target) } else { None }
-    }
-
     /// A boundary for multipart content that the content does not hold, as nobody can foresee it.
     pub(crate) fn boundary(&self, now: Timestamp) -> String {
         use std::hash::{BuildHasher, RandomState};

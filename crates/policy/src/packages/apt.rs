@@ -1,10 +1,12 @@
-//! apt: package files in a pool, and indexes by their hash.
+//! apt: package files in a pool, indices by their hash, and indices by name.
 //!
 //! A Debian archive never changes a file in its pool: a new upload has a new version, and the version is part
-//! of the file's name. Indexes under `by-hash` are named by what they contain. Everything else (`InRelease`,
-//! `Packages` by name, source packages) follows plain HTTP.
+//! of the file's name. Indices under `by-hash` are named by what they contain. Those under a name change together;
+//! apt itself always asks for them. Everything else (source packages, say) follows plain HTTP.
 
-use super::{Ecosystem, ExpectedDigest, Rule, RuleId, decode_hex};
+use super::Ecosystem;
+use super::rule::{ExpectedDigest, Rule, RuleId};
+use super::shape::decode_hex;
 use crate::target::TargetUri;
 
 /// The rules for Debian archives.
@@ -26,10 +28,25 @@ impl Ecosystem for Apt {
                 "SHA512" => ExpectedDigest::Sha512(decode_hex(file)?),
                 _ => return None,
             };
-            return Some(Rule { id: RuleId::AptByHash, digest: Some(digest) });
+            return Some(Rule::proved(RuleId::AptByHash, digest));
         }
-        let in_pool = grandparent == "pool" || segments.any(|segment| segment == "pool");
-        (in_pool && is_package_file(file)).then_some(Rule { id: RuleId::AptPool, digest: None })
+        if is_package_file(file) {
+            let in_pool = grandparent == "pool" || segments.any(|segment| segment == "pool");
+            return in_pool.then_some(Rule::of(RuleId::AptPool));
+        }
+        let in_dists =
+            parent == "dists" || grandparent == "dists" || segments.any(|segment| segment == "dists");
+        (file == "InRelease" || in_dists && is_index(file)).then_some(Rule::of(RuleId::AptIndex))
+    }
+}
+
+/// An index that many other things could be called like, too.
+fn is_index(file: &str) -> bool {
+    let (stem, coding) = file.split_once('.').unwrap_or((file, ""));
+    match stem {
+        "Release" => matches!(coding, "" | "gpg"),
+        "Packages" | "Sources" => matches!(coding, "" | "gz" | "bz2" | "xz" | "lzma" | "lz4" | "zst"),
+        _ => false,
     }
 }
 
@@ -82,10 +99,9 @@ fn made_of(part: &str, allowed: impl Fn(u8) -> bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packages::recognise;
 
     fn rule(path: &str) -> Option<Rule> {
-        recognise(&TargetUri::parse(format!("http://deb.example.com{path}").as_bytes()).unwrap())
+        Apt.recognise(&TargetUri::parse(format!("http://deb.example.com{path}").as_bytes()).unwrap())
     }
 
     #[test]
@@ -97,7 +113,7 @@ mod tests {
             "/pool/x/x1_1%3a2.0~rc1_all.deb",
             "/pool/a/apt_1_kfreebsd-amd64.udeb",
         ] {
-            assert_eq!(rule(path), Some(Rule { id: RuleId::AptPool, digest: None }), "{path}");
+            assert_eq!(rule(path), Some(Rule::of(RuleId::AptPool)), "{path}");
         }
     }
 
@@ -114,19 +130,36 @@ mod tests {
             "/debian/pool/main/a/apt/apt%5f2_2.6.1_amd64.deb",
             "/debian/pool/main/a/apt/apt_2.6.1.dsc",
             "/debian/pool/main/a/apt/%_2.6.1_amd64.deb",
-            "/debian/dists/stable/InRelease",
-            "/debian/dists/stable/main/binary-amd64/Packages.xz",
+            "/debian/stable/Release",
+            "/debian/dists/stable/Release.txt",
+            "/debian/dists/stable/main/binary-amd64/packages.xz",
+            "/debian/dists/stable/main/binary-amd64/Packages.diff/Index",
+            "/debian/dists/stable/InRelease?x",
+            "/Packages.xz",
         ] {
             assert_eq!(rule(path), None, "{path}");
         }
     }
 
     #[test]
-    fn indexes_by_hash_carry_their_digest() {
+    fn indices_by_name() {
+        for path in [
+            "/debian/dists/stable/InRelease",
+            "/debian/dists/stable/Release",
+            "/debian/dists/stable-updates/Release.gpg",
+            "/debian/dists/stable/main/binary-amd64/Packages.xz",
+            "/debian/dists/stable/main/source/Sources",
+            "/flat/InRelease",
+        ] {
+            assert_eq!(rule(path), Some(Rule::of(RuleId::AptIndex)), "{path}");
+        }
+    }
+
+    #[test]
+    fn indices_by_hash_carry_their_digest() {
         let hex = "ab".repeat(32);
         let found = rule(&format!("/debian/dists/stable/main/binary-amd64/by-hash/SHA256/{hex}"));
-        let digest = Some(ExpectedDigest::Sha256([0xab; 32]));
-        assert_eq!(found, Some(Rule { id: RuleId::AptByHash, digest }));
+        assert_eq!(found, Some(Rule::proved(RuleId::AptByHash, ExpectedDigest::Sha256([0xab; 32]))));
         let found = rule(&format!("/by-hash/SHA512/{}", "01".repeat(64)));
         assert_eq!(found.and_then(|rule| rule.digest), Some(ExpectedDigest::Sha512([1; 64])));
         for path in [

@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use larder_policy::{
     CacheKey, Conditions, Decision, Explanation, Fields, ForwardReason, FreshnessExplanation, Held, HttpDate,
     OriginFailure, Override, Part, PartPlan, PolicySettings, Precondition, RangePlan, RequestFacts, Runs,
-    StepValue, TargetUri, Timestamp, VariantExplanation, VariantMatch, missing_for, packages, part_plan,
+    StepValue, TargetUri, Timestamp, VariantExplanation, VariantMatch, missing_for, packages::RuleId, part_plan,
     precondition, range_plan, remove_hop_by_hop, stale_on_error,
 };
 use larder_storage::{Store, Stored};
@@ -25,7 +25,6 @@ use crate::config::{Config, ListenerKind};
 #[derive(Debug, Clone)]
 pub struct Rules {
     name: String,
-    packages: bool,
     places: Vec<Place>,
 }
 
@@ -39,7 +38,7 @@ struct Place {
 
 impl Place {
     fn key(&self, target: &TargetUri) -> CacheKey {
-        let key = self.policy.overrides.key(target);
+        let key = self.policy.key(target);
         match &self.origin {
             Some(origin) => CacheKey::behind(origin, key.target()),
             None => key,
@@ -60,11 +59,11 @@ impl Rules {
                 places.push(Place { origin, policy: config.policy_of(&listener.kind) });
             }
         }
-        Self { name: config.name.clone(), packages: config.packages, places }
+        Self { name: config.name.clone(), places }
     }
 
     /// Every key under which a response to a request for this target may be filed: the target as it stands and without
-    /// what overrides ignore of its query, each by itself and behind every origin.
+    /// what overrides and package rules leave out of its query, each by itself and behind every origin.
     pub fn keys(&self, target: &TargetUri) -> Vec<CacheKey> {
         let mut keys = vec![CacheKey::of(target)];
         let mut add = |key: CacheKey| {
@@ -73,7 +72,7 @@ impl Rules {
             }
         };
         for place in &self.places {
-            add(place.policy.overrides.key(target));
+            add(place.policy.key(target));
             add(place.key(target));
             if let Some(origin) = &place.origin {
                 add(CacheKey::behind(origin, target));
@@ -283,12 +282,17 @@ impl Answering<'_> {
         let rule =
             |kind, name: Option<&str>, role| ExplainedRule { kind, name: name.map(str::to_owned), role };
         let mut rules = Vec::new();
-        if key.target() != target {
+        let packages = self.place.policy.packages;
+        let by_overrides = overrides.key(target);
+        if by_overrides.target() != target {
             // Only an override without content types shapes a key.
             let shaping = overrides.for_response(target, &Fields::new());
             rules.push(rule(RuleKind::Override, shaping.map(|found| &*found.name), RuleRole::Key));
         }
-        let recognised = if self.rules.packages { packages::recognise(target) } else { None };
+        if by_overrides.target() != key.target() {
+            rules.push(rule(RuleKind::Package, Some(RuleId::SignedObject.name()), RuleRole::Key));
+        }
+        let recognised = packages.recognise(target).filter(|found| found.is_told_by(&self.asked.fields));
         if let Some(stored) = selected {
             let facts = stored.response().facts();
             let applied = overrides.for_response(target, stored.response().fields());

@@ -229,7 +229,7 @@ pub enum RuleKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RuleRole {
-    /// It left out a part of the query in the key.
+    /// It left a part of the query out of the key.
     Key,
     /// It had a say when the selected response was stored or validated.
     Applied,
