@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::CommandFactory;
+use larder_policy::packages::{Kind, RuleId};
 
 use super::walk::Holds;
 use super::{Machine, Report, Settings, file, settle};
@@ -104,6 +105,31 @@ fn the_defaults_of_the_page_are_those_of_the_program() {
     }
     assert_eq!(format!("{:#?}", settled(&source)), format!("{:#?}", settled("")));
     assert_eq!(format!("{:#?}", settled(&plain)), format!("{:#?}", settled(&bare)));
+}
+
+/// `docs/packages.md` is the list of rules for people.
+#[test]
+fn the_page_on_packages_has_every_rule_with_its_lifetime() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/packages.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let documented: BTreeSet<_> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .map(|row| {
+            let (name, rest) = row.split_once('`').unwrap();
+            let lifetime = rest.trim_end_matches(['|', ' ']).rsplit("| ").next().unwrap();
+            let seconds: Option<u32> = lifetime.strip_suffix(" s").map(|seconds| seconds.parse().unwrap());
+            (name.to_owned(), seconds)
+        })
+        .collect();
+    let known: BTreeSet<_> = RuleId::ALL
+        .into_iter()
+        .map(|rule| match rule.kind() {
+            Kind::Artefact => (rule.name().to_owned(), None),
+            Kind::Index { lifetime } => (rule.name().to_owned(), Some(lifetime.as_secs())),
+        })
+        .collect();
+    assert_eq!(documented, known);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use http::{Method, StatusCode};
 use larder_policy::{
     CacheKey, Conditions, Decision, Explanation, Fields, ForwardReason, FreshnessExplanation, Held, HttpDate,
     OriginFailure, Override, Part, PartPlan, PolicySettings, Precondition, RangePlan, RequestFacts, Runs,
-    StepValue, TargetUri, Timestamp, VariantExplanation, VariantMatch, missing_for, packages::RuleId, part_plan,
-    precondition, range_plan, remove_hop_by_hop, stale_on_error,
+    StepValue, TargetUri, Timestamp, VariantExplanation, VariantMatch, missing_for, packages::RuleId,
+    part_plan, precondition, range_plan, remove_hop_by_hop, stale_on_error,
 };
 use larder_storage::{Store, Stored};
 
