@@ -225,10 +225,16 @@ pub enum CaError {
         dir: PathBuf,
     },
     /// The file would be overwritten.
-    #[error("{} is there already, and a CA is never overwritten; to have another one, see whether the old one is still trusted (`larder ca untrust`), then remove the file", path.display())]
+    #[error("{} is there already, and a CA is never overwritten; to have another one, take the old one out of the trust stores (`larder ca untrust`), then remove it", path.display())]
     Exists {
         /// The file.
         path: PathBuf,
+    },
+    /// There is a next CA already.
+    #[error("there is a next CA in {} already; `larder ca rotate --activate` lets it take over", dir.display())]
+    NextExists {
+        /// The directory.
+        dir: PathBuf,
     },
     /// There is no next CA that could take over.
     #[error("there is no next CA in {}; `larder ca rotate` makes one", dir.display())]

@@ -126,6 +126,9 @@ impl CaDirectory {
     /// There is no present one, there is a next one already, or something cannot be written.
     pub fn create_next(&self, authority: &Authority) -> Result<(), CaError> {
         self.certificates()?;
+        if self.0.join(NEXT.certificate).exists() {
+            return Err(CaError::NextExists { dir: self.0.clone() });
+        }
         self.write(&NEXT, authority)
     }
 

@@ -69,7 +69,10 @@ impl Leaves {
         let private = PrivateKeyDer::Pkcs8(key.serialize_der().into());
         let signing_key = rustls::crypto::aws_lc_rs::sign::any_ecdsa_type(&private)
             .map_err(|error| CaError::Mint(error.to_string()))?;
-        Ok(Self { authorities: authorities.into(), key, signing_key, kept: Mutex::new(LruCache::new(most)) })
+        // `LruCache::new` would take room for all of them at once.
+        let mut kept = LruCache::unbounded();
+        kept.resize(most);
+        Ok(Self { authorities: authorities.into(), key, signing_key, kept: Mutex::new(kept) })
     }
 
     /// The certificate, its CA's behind it, and the key for a name: a host as targets and SNI have it, without brackets.

@@ -377,7 +377,7 @@ fn the_next_ca_is_trusted_at_once_and_signs_from_a_week_before_the_end() {
     let next = Authority::create(&options(&[]), later(1000)).unwrap();
     let next_certificate = next.certificate().clone();
     directory.create_next(&next).unwrap();
-    assert!(matches!(directory.create_next(&next), Err(CaError::Exists { .. })));
+    assert!(matches!(directory.create_next(&next), Err(CaError::NextExists { .. })));
     let authorities = directory.load(later(1000)).unwrap();
     assert_eq!(authorities.bundle_pem(), format!("{}{}", current.pem(), next_certificate.pem()));
     let leaves = Leaves::new(authorities, most(10)).unwrap();
