@@ -2,6 +2,8 @@
 
 use larder_policy::packages::{Active, RuleId};
 
+use super::intercept::opening;
+use crate::support::tls::{TlsOrigin, authority, client_config};
 use crate::support::{After, Gate, Origin, Proxy, Response, bytes};
 
 /// A digest that nothing here has.
@@ -439,5 +441,34 @@ fn uv_reads_the_end_of_a_wheel_and_then_all_of_it() {
             assert_eq!(answer.cache_status(), "larder; hit; detail=pypi-file");
         }
         assert_eq!(origin.count(), count, "the second time nobody is asked");
+    }
+}
+
+#[test]
+fn packages_inside_opened_tunnels_need_no_registry_the_second_time() {
+    let known = authority();
+    let origin = TlsOrigin::answering(&known, "localhost", |head| {
+        let path = head.line.split(' ').nth(1).unwrap_or("");
+        let type_and_date = SILENT.join("\r\n");
+        format!("HTTP/1.1 200 OK\r\n{type_and_date}\r\nContent-Length: {}\r\n\r\n{path}", path.len())
+            .into_bytes()
+    });
+    let (proxy, trusted) = opening(&known, |_| {});
+    let to = origin.authority();
+    for hit in [false, true] {
+        let connections = origin.connections();
+        let tunnel = proxy.connect().tunnel(&to);
+        let mut inside = tunnel.tls("localhost", client_config(&trusted, &["http/1.1"])).unwrap();
+        for (rule, path) in ARTEFACTS {
+            let answer = inside.ask(&to, path, &["Cache-Control: max-age=0"]);
+            assert_eq!((answer.is_hit(), answer.text().as_str()), (hit, path), "{}", answer.cache_status());
+            assert!(
+                answer.cache_status().ends_with(&format!("; detail={rule}")),
+                "{}",
+                answer.cache_status()
+            );
+        }
+        assert_eq!(origin.count(), ARTEFACTS.len());
+        assert_eq!(origin.connections() == connections, hit, "a hit needs no connection");
     }
 }
