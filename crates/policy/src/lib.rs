@@ -61,7 +61,8 @@ pub use precondition::{Precondition, not_modified_fields, precondition};
 pub use range::{RangePlan, range_plan};
 pub use request::{MethodClass, RequestFacts};
 pub use reuse::{
-    Candidate, Decision, ForwardReason, OriginFailure, Selected, StaleReason, reuse, stale_on_error,
+    Candidate, Decision, ForwardReason, OriginFailure, Selected, StaleReason, reuse, reuse_offline,
+    stale_on_error,
 };
 pub use runs::{MOST_GAPS, RUN_WORTH_KEEPING, Runs};
 pub use settings::PolicySettings;

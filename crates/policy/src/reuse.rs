@@ -65,6 +65,8 @@ pub enum StaleReason {
     MaxStale,
     /// The origin failed; see [`stale_on_error`].
     OriginFailure,
+    /// No origin is to be asked; see [`reuse_offline`].
+    Offline,
 }
 
 impl StaleReason {
@@ -74,6 +76,7 @@ impl StaleReason {
             Self::WhileRevalidate => "stale-while-revalidate",
             Self::MaxStale => "max-stale",
             Self::OriginFailure => "stale-if-error",
+            Self::Offline => "offline",
         }
     }
 
@@ -180,6 +183,34 @@ pub fn reuse<'a>(
     now: Timestamp,
 ) -> Selected {
     reuse_and_why(facts, request, candidates, now).0
+}
+
+/// Decides for a request while no origin is to be asked: what [`reuse`] would have validated answers as it is, and what it
+/// would have forwarded is missing.
+///
+/// Whoever takes a proxy offline says that any answer that once was right is better than none. That overrules the
+/// response's `no-cache` and `must-revalidate`, which forbid it (RFC 9111, 5.2.2.2 and 5.2.2.4), and the request's
+/// `no-cache`, `max-age` and `min-fresh`. It does not overrule Vary, nor the request's `no-store`.
+pub fn reuse_offline<'a>(
+    facts: &RequestFacts,
+    request: &Fields,
+    candidates: &[Candidate<'a>],
+    now: Timestamp,
+) -> Selected {
+    let selected = reuse(facts, request, candidates.iter().cloned(), now);
+    let stale = |index: usize| {
+        let stored = candidates.get(index)?.response;
+        Some(Decision::ServeStale { age: stored.current_age(now), why: StaleReason::Offline })
+    };
+    let decision = match selected {
+        Selected { decision: decision @ Decision::Serve { .. }, .. } => decision,
+        // A part that does not hold all that is asked for cannot be completed.
+        Selected { decision: Decision::Forward { why: ForwardReason::Partial }, .. } => {
+            Decision::GatewayTimeout
+        }
+        Selected { index, .. } => index.and_then(stale).unwrap_or(Decision::GatewayTimeout),
+    };
+    Selected { index: selected.index, decision }
 }
 
 /// [`reuse`], and the rule that settled it.

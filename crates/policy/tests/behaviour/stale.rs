@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use larder_policy::{OriginFailure, PolicySettings, RequestFacts, stale_on_error};
+use larder_policy::{
+    Candidate, Decision, OriginFailure, PolicySettings, RequestFacts, StaleReason, reuse_offline,
+    stale_on_error,
+};
 
 use crate::kit::{Row, at, message, method, run, status, stored};
 
@@ -168,4 +171,40 @@ fn stale_if_error_covers_server_errors() {
         let age = age_on(&PolicySettings::default(), response, request, failure, seconds);
         assert_eq!(age.is_some(), served, "11.4: {code} after {seconds} s on {response}");
     }
+}
+
+/// Response, seconds that pass, later request, whether it is answered offline, and fresh or not.
+const OFFLINE: &[(&str, i64, &str, Option<bool>)] = &[
+    ("200 | Cache-Control: max-age=9", 5, "GET", Some(true)),
+    ("200 | Cache-Control: max-age=9", 5000, "GET", Some(false)),
+    ("200 | Cache-Control: max-age=9, must-revalidate", 5000, "GET", Some(false)),
+    ("200 | Cache-Control: max-age=9, stale-while-revalidate=60", 20, "GET", Some(false)),
+    ("200 | Cache-Control: no-cache | ETag: \"1\"", 1, "GET", Some(false)),
+    ("200 | Cache-Control: max-age=9", 5, "GET | Cache-Control: no-cache", Some(false)),
+    ("200 | Cache-Control: max-age=9", 5, "GET | Cache-Control: max-age=0", Some(false)),
+    ("200 | Cache-Control: max-age=9", 5000, "GET | Cache-Control: only-if-cached", Some(false)),
+    ("200 | Cache-Control: max-age=9", 5000, "HEAD", Some(false)),
+    ("200 | Cache-Control: max-age=9", 5, "GET | Cache-Control: no-store", None),
+    ("200 | Cache-Control: max-age=9", 5, "POST", None),
+    ("200 | Cache-Control: max-age=9 | Vary: Accept", 5, "GET | Accept: text/html", None),
+];
+
+#[test]
+fn offline_whatever_fits_answers_and_nothing_is_forwarded() {
+    for (response, seconds, later, expected) in OFFLINE {
+        let stored = stored(response);
+        let request = message(later);
+        let facts = RequestFacts::of(&method(&request), &request.fields);
+        let now = at(seconds * 1000);
+        let selected = reuse_offline(&facts, &request.fields, &[Candidate::from(&stored)], now);
+        let answered = match selected.decision {
+            Decision::Serve { .. } => Some(true),
+            Decision::ServeStale { why: StaleReason::Offline, .. } => Some(false),
+            Decision::GatewayTimeout => None,
+            other => panic!("{response}, {later}: {other:?}"),
+        };
+        assert_eq!(answered, *expected, "{response}, {later}");
+        assert!(selected.index.is_some() || expected.is_none(), "{response}, {later}");
+    }
+    assert!(!StaleReason::Offline.wants_refresh());
 }
