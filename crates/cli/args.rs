@@ -215,6 +215,9 @@ pub(crate) struct ServeArgs {
     /// Send all requests through another proxy, http://host:port [default: none]
     #[arg(long, value_name = "URL", value_parser = values::parent, help_heading = "Upstream")]
     pub(crate) parent: Option<Parent>,
+    /// Answer from the cache alone, stale or not, and never contact an origin [default: no]
+    #[arg(long, help_heading = "Upstream")]
+    pub(crate) offline: bool,
 
     /// Open HTTPS connections with certificates of the own CA, so that what they carry is cached (see `larder ca`)
     #[arg(long, help_heading = "Interception")]
@@ -272,6 +275,7 @@ impl ServeArgs {
             parent: one(self.parent, "parent"),
             intercept: self.intercept.then(|| Given::by_flag(true, "intercept")),
             ca_dir: one(self.ca_dir, "ca-dir"),
+            offline: one(self.offline.then_some(true), "offline"),
             admin: one(self.admin, "admin"),
             admin_token: one(self.admin_token, "admin-token"),
             access_log: one(self.access_log, "access-log"),
@@ -476,6 +480,7 @@ mod tests {
                 "parent",
                 "intercept",
                 "ca-dir",
+                "offline",
                 "admin",
                 "admin-token",
                 "access-log",

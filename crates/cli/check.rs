@@ -52,6 +52,9 @@ fn summary(settings: &Settings) -> String {
     if let Some(parent) = &config.upstream.parent {
         rows.push(("parent", format!("{}:{}", parent.host, parent.port)));
     }
+    if config.offline {
+        rows.push(("offline", "no origin is asked".to_owned()));
+    }
     if !config.upstream.ca_files.is_empty() {
         rows.push((
             "also trusts",

@@ -75,6 +75,7 @@ fn draft(top: Section<'_>) -> Draft {
     draft.shared.upstream_ca = upstream.list("ca_files", r#"["/etc/larder/office-ca.pem"]"#, |value| {
         path(in_quotes(value, "a path", "/etc/larder/office-ca.pem")?)
     });
+    draft.shared.offline = upstream.boolean("offline");
     draft.shared.parent = upstream.text("parent", "a URL", "http://proxy.example.com:3128", values::parent);
 
     let intercept = top.table("intercept");

@@ -65,6 +65,7 @@ pub(crate) struct Shared {
     pub(crate) parent: Option<Given<Parent>>,
     pub(crate) intercept: Option<Given<bool>>,
     pub(crate) ca_dir: Option<Given<PathBuf>>,
+    pub(crate) offline: Option<Given<bool>>,
     pub(crate) admin: Option<Given<SocketAddr>>,
     pub(crate) admin_token: Option<Given<String>>,
     pub(crate) access_log: Option<Given<AccessLogTarget>>,
@@ -95,6 +96,7 @@ impl Shared {
             parent,
             intercept,
             ca_dir,
+            offline,
             admin,
             admin_token,
             access_log,
@@ -114,6 +116,7 @@ impl Shared {
         win(&mut self.parent, parent);
         win(&mut self.intercept, intercept);
         win(&mut self.ca_dir, ca_dir);
+        win(&mut self.offline, offline);
         win(&mut self.admin, admin);
         win(&mut self.admin_token, admin_token);
         win(&mut self.access_log, access_log);
@@ -328,7 +331,7 @@ mod tests {
     #[test]
     fn every_setting_of_flag_variable_and_file_is_overlaid() {
         let everything = "--listen 127.0.0.1:1 --reverse http://a.example --cache-dir /f --disk 1GiB --memory 1GiB \
-            --allow-client 10.0.0.1 --allow-destination a.example:1 --connect-ports 1 --upstream-ca office-ca.pem --parent http://p:1 --intercept --ca-dir /ca \
+            --allow-client 10.0.0.1 --allow-destination a.example:1 --connect-ports 1 --upstream-ca office-ca.pem --parent http://p:1 --offline --intercept --ca-dir /ca \
             --admin 127.0.0.1:2 --admin-token 0123456789abcdef --access-log /f.log --log-format json --log-level trace --workers 7";
         let Command::Serve(args) =
             parse(format!("larder serve {everything}").split_whitespace()).unwrap().command

@@ -81,6 +81,7 @@ pub(super) fn assemble(draft: Draft, store: StoreSettings, report: &mut Report) 
         },
         policy: PolicySettings { overrides, ..policy },
         targeted_fields,
+        offline: shared.offline.is_some_and(|given| given.value),
         access_log,
         admin: shared.admin.map(|given| Admin { address: given.value, token }),
         control_socket: Some(store.control_socket()),

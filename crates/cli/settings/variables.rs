@@ -86,6 +86,7 @@ impl Reader<'_> {
             parent: self.one("parent", values::parent),
             intercept: self.one("intercept", values::switch),
             ca_dir: self.path("ca-dir"),
+            offline: self.one("offline", values::switch),
             admin: self.one("admin", values::address),
             admin_token: self.one("admin-token", values::token),
             access_log: self.one("access-log", values::access_log),

@@ -17,7 +17,7 @@ use crate::tls::{Authorities, Leaves};
 /// Everything that [`Server::start`](crate::Server::start) needs besides the store and the clock.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where to listen, and as what. At least one.
+    /// Where to listen, and as what. Without any, the proxy serves only those who lease a listener on the control socket.
     pub listeners: Vec<Listener>,
     /// Worker threads, each with a runtime of its own. Default: the number of processors.
     pub workers: usize,
@@ -35,6 +35,8 @@ pub struct Config {
     /// Targeted cache control fields that all listeners obey (RFC 9213). Default: reverse listeners obey
     /// `CDN-Cache-Control`, forward listeners none.
     pub targeted_fields: Option<Vec<String>>,
+    /// Whether to answer from the store alone, stale or not, and never to contact an origin. Default: no.
+    pub offline: bool,
     /// The access log. Default: none.
     pub access_log: Option<AccessLogSettings>,
     /// The admin API over TCP. Default: none.
@@ -56,6 +58,7 @@ impl Default for Config {
             intercept: Intercept::default(),
             policy: PolicySettings::default(),
             targeted_fields: None,
+            offline: false,
             access_log: None,
             admin: None,
             control_socket: None,

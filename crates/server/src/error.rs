@@ -107,6 +107,8 @@ pub(crate) enum UpstreamError {
     WriteTimeout { host: String },
     #[error("the parent proxy refused the tunnel to {host} with status {status}")]
     ParentRefused { host: String, status: u16 },
+    #[error("larder is offline: {host} is not asked")]
+    Offline { host: String },
 }
 
 impl UpstreamError {
@@ -139,7 +141,7 @@ impl UpstreamError {
             Self::Protocol { .. } => "http_protocol_error",
             Self::HeadTooLarge { .. } => "http_response_header_section_size",
             Self::WriteTimeout { .. } => "connection_write_timeout",
-            Self::ParentRefused { .. } => "destination_unavailable",
+            Self::ParentRefused { .. } | Self::Offline { .. } => "destination_unavailable",
         }
     }
 
@@ -167,7 +169,9 @@ impl UpstreamError {
             | Self::Tls { .. }
             | Self::ResponseTimeout { .. }
             | Self::ParentRefused { .. } => true,
-            Self::Prohibited { .. }
+            // Those who wait with it need not be offline, too.
+            Self::Offline { .. }
+            | Self::Prohibited { .. }
             | Self::Terminated { .. }
             | Self::BodyTimeout { .. }
             | Self::Incomplete { .. }
@@ -195,6 +199,7 @@ impl UpstreamError {
             Self::Dns { .. } | Self::DnsTimeout { .. } => {
                 "Check the name, and the resolver of the machine that the proxy runs on."
             }
+            Self::Offline { .. } => "Without --offline it would be.",
             _ => "The proxy itself is well; try again later.",
         }
     }

@@ -21,6 +21,7 @@ mod fetch;
 mod http1;
 mod http2;
 mod intercept;
+mod lease;
 mod limits;
 mod listener;
 mod metrics;

@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
 use crate::byte_stream::{ByteStream, Tcp, Tls};
-use crate::config::Config;
+use crate::config::{Config, Listener};
 use crate::connection::Connection;
 use crate::entrance::Entrance;
 use crate::error::StartError;
 use crate::http2;
+use crate::lease::{self, Lent};
 use crate::limits::Place;
 use crate::origin::Pool;
 use crate::shared::{ListenerContext, Phase, Worker};
@@ -27,7 +28,7 @@ const BACKLOG: i32 = 4096;
 /// After a failed accept (no file descriptors left) the worker waits this long before it tries again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often idle connections to origins are looked through.
-const PRUNE_INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const PRUNE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A listening socket that all workers share.
 pub(crate) struct Bound {
@@ -36,28 +37,32 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
+    /// Listens.
+    pub(crate) fn open(listener: &Listener, config: &Config) -> Result<Self, StartError> {
+        let failed = |source| StartError::Listen { address: listener.address, source };
+        let socket = listen(listener.address).map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        let policy = Arc::new(config.policy_of(&listener.kind));
+        let tls = listener.tls.as_ref().map(port_tls).transpose()?;
+        let (kind, intercept) = (listener.kind.clone(), listener.intercept);
+        Ok(Self { socket, context: Arc::new(ListenerContext { kind, address, policy, tls, intercept }) })
+    }
+
     /// The same socket for one more worker. Whoever is idle accepts.
     pub(crate) fn share(&self) -> Result<Self, StartError> {
         let socket = self.socket.try_clone().map_err(StartError::Worker)?;
         Ok(Self { socket, context: Arc::clone(&self.context) })
     }
+
+    /// The socket and what is known of it.
+    pub(crate) fn into_parts(self) -> (std::net::TcpListener, Arc<ListenerContext>) {
+        (self.socket, self.context)
+    }
 }
 
 /// Binds all listeners, or none.
 pub(crate) fn bind(config: &Config) -> Result<Vec<Bound>, StartError> {
-    config
-        .listeners
-        .iter()
-        .map(|listener| {
-            let failed = |source| StartError::Listen { address: listener.address, source };
-            let socket = listen(listener.address).map_err(failed)?;
-            let address = socket.local_addr().map_err(failed)?;
-            let policy = Arc::new(config.policy_of(&listener.kind));
-            let tls = listener.tls.as_ref().map(port_tls).transpose()?;
-            let (kind, intercept) = (listener.kind.clone(), listener.intercept);
-            Ok(Bound { socket, context: Arc::new(ListenerContext { kind, address, policy, tls, intercept }) })
-        })
-        .collect()
+    config.listeners.iter().map(|listener| Bound::open(listener, config)).collect()
 }
 
 fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -77,6 +82,7 @@ fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 pub(crate) async fn run(
     worker: Arc<Worker>,
     listeners: Vec<Bound>,
+    lent: mpsc::UnboundedReceiver<Lent>,
     pool: Arc<Pool>,
     mut phase: watch::Receiver<Phase>,
     drain: watch::Sender<bool>,
@@ -90,6 +96,7 @@ pub(crate) async fn run(
             Err(error) => tracing::error!(address = %bound.context.address, "cannot listen: {error}"),
         }
     }
+    accepting.spawn(lease::serve_all(Arc::clone(&worker), lent));
     let housekeeping = tokio::spawn(async move {
         loop {
             sleep(PRUNE_INTERVAL).await;
@@ -111,7 +118,7 @@ pub(crate) async fn run(
     housekeeping.abort();
 }
 
-async fn accept(worker: Arc<Worker>, socket: TcpListener, context: Arc<ListenerContext>) {
+pub(crate) async fn accept(worker: Arc<Worker>, socket: TcpListener, context: Arc<ListenerContext>) {
     let connections = Arc::clone(&worker.proxy.connections);
     loop {
         let Ok(permit) = Arc::clone(&connections.all).acquire_owned().await else { return };
@@ -190,7 +197,7 @@ mod tests {
     fn a_busy_port_is_an_error_that_names_it() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let listener = crate::config::Listener { address, ..crate::config::Listener::default() };
+        let listener = Listener { address, ..Listener::default() };
         let error = bind(&Config { listeners: vec![listener], ..Config::default() }).map(|_| ()).unwrap_err();
         assert_eq!(error.to_string(), format!("cannot listen on {address}"));
     }

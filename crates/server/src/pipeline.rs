@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use larder_policy::{
     CacheKey, Conditions, CurrentAge, Decision, Exchange, ForwardReason, Freshened, OriginFailure,
     PolicySettings, RequestFacts, Selected, StaleReason, StoredResponse, TargetUri, Timestamp, freshen,
-    invalidates, missing_for, reuse, stale_on_error, storability,
+    invalidates, missing_for, reuse, reuse_offline, stale_on_error, storability,
 };
 use larder_storage::{Stored, Tier, Variants};
 use tokio::sync::watch;
@@ -176,8 +176,12 @@ impl Ask<'_> {
     async fn answer_from(&self, variants: &Variants) -> Result<Answer, Need> {
         let proxy = &self.worker.proxy;
         let candidates = variants.iter().map(|stored| stored.candidate());
-        let Selected { index, decision } =
-            reuse(&self.request.facts, &self.request.fields, candidates, proxy.clock.now());
+        let (facts, fields, now) = (&self.request.facts, &self.request.fields, proxy.clock.now());
+        let Selected { index, decision } = if proxy.config.offline {
+            reuse_offline(facts, fields, &candidates.collect::<Vec<_>>(), now)
+        } else {
+            reuse(facts, fields, candidates, now)
+        };
         let stored = index.and_then(|index| variants.get(index)).cloned();
         let unreadable = || Need { why: ForwardReason::UriMiss, stored: None, conditions: None };
         match (stored, decision) {
@@ -188,7 +192,10 @@ impl Ask<'_> {
                 }
                 self.stale_hit(stored, age, why).await.ok_or_else(unreadable)
             }
-            (_, Decision::GatewayTimeout) => Ok(proxy.own.only_if_cached(proxy.clock.now())),
+            (_, Decision::GatewayTimeout) if proxy.config.offline => {
+                Ok(proxy.own.missing_offline(&self.uri.to_string(), now))
+            }
+            (_, Decision::GatewayTimeout) => Ok(proxy.own.only_if_cached(now)),
             (stored, Decision::Validate { conditions, why }) => {
                 Err(Need { why, stored, conditions: Some(conditions) })
             }

@@ -116,6 +116,9 @@ impl Record {
             };
         }
         worker.proxy.metrics.record(transaction);
+        if let Some(ledger) = &worker.proxy.ledger {
+            ledger.enter(transaction);
+        }
         if let Some(log) = &worker.proxy.access_log {
             log.log(transaction);
         }

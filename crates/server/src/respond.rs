@@ -15,6 +15,9 @@ use crate::origin::{Interim, UploadFailure, Uploading, end_of};
 use crate::request::Rejection;
 use crate::transaction::{Ending, NextHop, Outcome};
 
+/// The detail of an answer that was not to be had since the proxy is offline.
+pub(crate) const OFFLINE: &str = "offline";
+
 /// What goes to the client: a head, a content, and what the log is told.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -289,6 +292,8 @@ impl OwnAnswers {
     ) -> Answer {
         let (status, outcome) = if error.is_prohibited() {
             (StatusCode::FORBIDDEN, Outcome::Denied)
+        } else if matches!(error, UpstreamError::Offline { .. }) {
+            (StatusCode::GATEWAY_TIMEOUT, Outcome::OnlyIfCached)
         } else if error.is_timeout() {
             (StatusCode::GATEWAY_TIMEOUT, Outcome::UpstreamFailure)
         } else {
@@ -299,7 +304,8 @@ impl OwnAnswers {
         let cache = CacheStatus { forwarded: Some(why), ..CacheStatus::default() };
         add(&mut answer.fields, "Cache-Status", &cache.print(&self.names.name));
         answer.forwarded = Some(why);
-        answer.detail = Some(error.token().to_owned());
+        let offline = matches!(error, UpstreamError::Offline { .. });
+        answer.detail = Some(if offline { OFFLINE } else { error.token() }.to_owned());
         answer
     }
 
@@ -308,6 +314,14 @@ impl OwnAnswers {
         let text =
             "larder: nothing usable is stored, and the request is not to be forwarded (only-if-cached).";
         self.text(StatusCode::GATEWAY_TIMEOUT, Outcome::OnlyIfCached, now, text)
+    }
+
+    /// The proxy is offline, and this is not in the store.
+    pub(crate) fn missing_offline(&self, what: &str, now: Timestamp) -> Answer {
+        let text = format!("larder: {what} is not in the store, and larder is offline: no origin is asked.");
+        let mut answer = self.text(StatusCode::GATEWAY_TIMEOUT, Outcome::OnlyIfCached, now, &text);
+        answer.detail = Some(OFFLINE.to_owned());
+        answer
     }
 
     /// The proxy itself failed.

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use larder_storage::Store;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::access::{AccessRules, is_open_to_all};
 use crate::access_log::AccessLog;
@@ -20,6 +20,7 @@ use crate::config::{Config, Destination, Limits, ListenerKind};
 use crate::control;
 use crate::error::StartError;
 use crate::intercept::Interception;
+use crate::lease::{Lender, Lent};
 use crate::limits::ConnectionLimits;
 use crate::listener::{self, Bound};
 use crate::metrics::Metrics;
@@ -31,6 +32,7 @@ use crate::shared::{Phase, Proxy, Tasks, Worker};
 pub struct Server {
     proxy: Arc<Proxy>,
     addresses: Vec<SocketAddr>,
+    lender: Arc<Lender>,
     stop: watch::Sender<Phase>,
     workers: Mutex<Vec<JoinHandle<()>>>,
     control: Mutex<Option<control::Handle>>,
@@ -65,13 +67,19 @@ impl Server {
             metrics.show_learned(Arc::clone(&interception.learned));
         }
         let flights = Arc::new(Flights::new(limits.waiters_per_key, limits.uncacheable_mark));
-        let control = control::start(&config, &metrics, &store, &clock, &flights)?;
+        let lender = Arc::new(Lender::default());
+        let control = control::start(&config, &metrics, &store, &clock, &flights, &lender)?;
         let mut own_addresses = addresses.clone();
         own_addresses.extend(control.as_ref().and_then(control::Handle::address));
         let rules =
             Arc::new(AccessRules::new(config.access.clone(), own_addresses, named_destinations(&config)));
-        let connector =
-            Arc::new(Connector::new(Arc::clone(&rules), tls, config.upstream.parent.clone(), &config.limits));
+        let connector = Arc::new(Connector::new(
+            Arc::clone(&rules),
+            tls.clone(),
+            config.upstream.parent.clone(),
+            config.offline,
+            &config.limits,
+        ));
         let names =
             Names { name: config.name.clone(), pseudonym: format!("{}-{:08x}", config.name, instance()) };
         let proxy = Arc::new(Proxy {
@@ -86,13 +94,19 @@ impl Server {
             rules,
             metrics,
             access_log,
+            ledger: None,
         });
         let (stop, phase) = watch::channel(Phase::Running);
-        let server = Self { proxy, addresses, stop, workers: Mutex::default(), control: Mutex::new(control) };
+        let (workers, control) = (Mutex::default(), Mutex::new(control));
+        let server = Self { proxy, addresses, lender, stop, workers, control };
+        let mut lending = Vec::new();
         for number in 0..server.proxy.config.workers.max(1) {
-            let worker = server.spawn_worker(number, &bound, &connector, &limits, phase.clone())?;
+            let (lend, lent) = mpsc::unbounded_channel();
+            let worker = server.spawn_worker(number, &bound, lent, &connector, &limits, phase.clone())?;
             server.lock_workers().push(worker);
+            lending.push(lend);
         }
+        server.lender.begin(&server.proxy, tls, &server.addresses, lending);
         Ok(server)
     }
 
@@ -100,6 +114,7 @@ impl Server {
         &self,
         number: usize,
         bound: &[Bound],
+        lent: mpsc::UnboundedReceiver<Lent>,
         connector: &Arc<Connector>,
         limits: &Arc<Limits>,
         phase: watch::Receiver<Phase>,
@@ -120,7 +135,7 @@ impl Server {
         std::thread::Builder::new()
             .name(format!("larder-{number}"))
             .spawn(move || {
-                runtime.block_on(listener::run(worker, listeners, pool, phase, drain));
+                runtime.block_on(listener::run(worker, listeners, lent, pool, phase, drain));
                 // Reads that hang on a broken disk must not keep the process.
                 runtime.shutdown_timeout(Duration::from_millis(200));
             })
@@ -150,6 +165,11 @@ impl Server {
         }
     }
 
+    /// Returns once nobody has leased a listener on the control socket for this long; from then on nobody can.
+    pub async fn unused_for(&self, linger: Duration) {
+        self.lender.unused_for(linger).await;
+    }
+
     /// Stops gracefully: no new connections, idle ones close, busy ones finish or are cut after `drain_timeout`. Returns
     /// when all is over. The store stays open; it is the caller's.
     pub fn drain(&self) {
@@ -164,6 +184,7 @@ impl Server {
     }
 
     fn join(&self) {
+        self.lender.retire();
         for worker in self.lock_workers().drain(..) {
             if worker.join().is_err() {
                 tracing::error!("a worker had panicked");

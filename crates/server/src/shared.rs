@@ -15,12 +15,13 @@ use crate::clock::Clock;
 use crate::collapse::Flights;
 use crate::config::{Config, ListenerKind};
 use crate::intercept::Interception;
+use crate::lease::Ledger;
 use crate::limits::ConnectionLimits;
 use crate::metrics::Metrics;
 use crate::origin::Origins;
 use crate::respond::OwnAnswers;
 
-/// What all workers share.
+/// What all workers share. A lease has one of its own, which shares the store and more with the others.
 pub(crate) struct Proxy {
     pub(crate) config: Config,
     pub(crate) store: Store,
@@ -29,6 +30,8 @@ pub(crate) struct Proxy {
     pub(crate) flights: Arc<Flights>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) access_log: Option<Arc<AccessLog>>,
+    /// What the requests of a lease came to.
+    pub(crate) ledger: Option<Arc<Ledger>>,
     pub(crate) own: OwnAnswers,
     /// None where there is no CA.
     pub(crate) interception: Option<Interception>,
@@ -84,12 +87,19 @@ pub(crate) struct Tasks(Arc<TasksInner>);
 struct TasksInner {
     running: AtomicUsize,
     ended: Notify,
+    /// Those that must not end before these have.
+    outer: Option<Arc<Self>>,
 }
 
 impl Tasks {
+    /// Tasks that count among those of others, too.
+    pub(crate) fn within(outer: &Self) -> Self {
+        Self(Arc::new(TasksInner { outer: Some(Arc::clone(&outer.0)), ..TasksInner::default() }))
+    }
+
     /// One more task, until the guard is dropped.
     pub(crate) fn guard(&self) -> TaskGuard {
-        self.0.running.fetch_add(1, Ordering::AcqRel);
+        self.0.begin();
         TaskGuard(Arc::clone(&self.0))
     }
 
@@ -105,14 +115,30 @@ impl Tasks {
     }
 }
 
+impl TasksInner {
+    fn begin(&self) {
+        self.running.fetch_add(1, Ordering::AcqRel);
+        if let Some(outer) = &self.outer {
+            outer.begin();
+        }
+    }
+
+    fn end(&self) {
+        if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.ended.notify_waiters();
+        }
+        if let Some(outer) = &self.outer {
+            outer.end();
+        }
+    }
+}
+
 /// One running task.
 #[derive(Debug)]
 pub(crate) struct TaskGuard(Arc<TasksInner>);
 
 impl Drop for TaskGuard {
     fn drop(&mut self) {
-        if self.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.ended.notify_waiters();
-        }
+        self.0.end();
     }
 }

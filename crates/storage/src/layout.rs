@@ -34,7 +34,7 @@ use crate::files::{Files, StoreFile};
 const FORMAT: u32 = 1;
 const FORMAT_NAME: &str = "larder-store";
 /// Names that may stand in a directory that is about to become a store.
-const HARMLESS: [&str; 4] = ["lock", "lost+found", "control.sock", "format.new"];
+const HARMLESS: [&str; 5] = ["lock", "lost+found", "control.sock", "run.log", "format.new"];
 
 /// Paths within an owned cache directory.
 #[derive(Debug)]

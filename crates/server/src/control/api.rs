@@ -19,9 +19,11 @@ use tokio::sync::Mutex;
 use super::explain::explain;
 use super::explained::{Explain, Explained};
 use super::guard::Guard;
+use super::leasing::{self, Digests, Lend, Release, Released};
 use super::messages::{Failure, List, Removed, Selection, Verify, VerifyLine, paced};
 use super::server::Services;
 use super::stream::{Content, Lines};
+use crate::lease::NotLent;
 use crate::metrics;
 
 /// Bytes in a request's body.
@@ -40,6 +42,9 @@ POST /explain  {\"url\": URL, \"method\": \"GET\", \"fields\": [\"Name: value\"]
 POST /list     {\"select\": SELECTION, \"sort\": \"url\", \"size\" or \"age\", \"limit\": NUMBER}: what is stored, a line each
 POST /purge    SELECTION: removes stored responses
 POST /verify   {\"repair\": true or false}: compares every stored body with its digest, a line for each finding
+POST /lend     {\"offline\": BOOL, \"record\": BOOL, \"parent\": \"HOST:PORT\", \"ca_files\": [PATH]}: a listener of one's own, while the
+               answer is read; on the control socket alone
+POST /release  {\"lease\": NUMBER}: ends it well
 
 A SELECTION has some of {\"url\": URL, \"host\": HOST, \"glob\": GLOB, \"tag\": TAG, \"older_ms\": TIME, \"newer_ms\": TIME,
 \"larger_bytes\": SIZE, \"smaller_bytes\": SIZE}, all of which must hold, or is {\"all\": true}.
@@ -112,6 +117,8 @@ enum Route {
     List,
     Purge,
     Verify,
+    Lend,
+    Release,
 }
 
 impl Route {
@@ -126,6 +133,8 @@ impl Route {
             "/list" => (Self::List, true),
             "/purge" => (Self::Purge, true),
             "/verify" => (Self::Verify, true),
+            "/lend" => (Self::Lend, true),
+            "/release" => (Self::Release, true),
             _ => return Err(Refusal::new(StatusCode::NOT_FOUND, "there is no such page; GET / lists all")),
         };
         match *method {
@@ -137,7 +146,12 @@ impl Route {
 
     /// Whether it changes something, or shows what single clients asked for.
     fn needs_trust(self) -> bool {
-        matches!(self, Self::Explain | Self::List | Self::Purge | Self::Verify)
+        matches!(self, Self::Explain | Self::List | Self::Purge | Self::Verify) || self.needs_socket()
+    }
+
+    /// Whether it is for the proxy's user on this machine alone.
+    fn needs_socket(self) -> bool {
+        matches!(self, Self::Lend | Self::Release)
     }
 }
 
@@ -177,6 +191,9 @@ impl Api {
             && route.needs_trust()
         {
             guard.admit_trusted(&request)?;
+            if route.needs_socket() {
+                return Err(Refusal::forbidden("listeners are lent on the control socket alone"));
+            }
         }
         match route {
             Route::Overview => Ok(text("text/plain; charset=utf-8", OVERVIEW.to_owned())),
@@ -193,6 +210,11 @@ impl Api {
             Route::Purge => Ok(json(&self.purge(message(request).await?).await?)),
             Route::List => self.list(message(request).await?).await,
             Route::Verify => self.verify(message(request).await?),
+            Route::Lend => self.lend(message(request).await?).await,
+            Route::Release => {
+                let Release { lease } = message(request).await?;
+                Ok(json(&Released { released: self.services.lender.release(lease) }))
+            }
         }
     }
 
@@ -275,6 +297,23 @@ impl Api {
             let _ = tokio::task::spawn_blocking(end).await;
         });
         Ok(streamed(content))
+    }
+
+    async fn lend(&self, terms: Lend) -> Result<Answer, Refusal> {
+        let lender = Arc::clone(&self.services.lender);
+        let opened = tokio::task::spawn_blocking(move || lender.open(&terms)).await;
+        let lease = opened.unwrap_or(Err(NotLent::NotNow)).map_err(|not| {
+            let status = match not {
+                NotLent::NotNow => StatusCode::SERVICE_UNAVAILABLE,
+                NotLent::TooMany => StatusCode::TOO_MANY_REQUESTS,
+                NotLent::Wrong(_) => StatusCode::BAD_REQUEST,
+                NotLent::Start(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            Refusal::new(status, not.to_string())
+        })?;
+        let Services { store, rules, .. } = &self.services;
+        let digests = Digests { store: store.clone(), rules: Arc::clone(rules) };
+        Ok(streamed(leasing::answer(lease, digests)))
     }
 }
 
@@ -366,7 +405,14 @@ mod tests {
         let metrics = Arc::new(Metrics::new(Timestamp::from_secs(0)));
         let flights = Arc::new(Flights::new(1, Duration::ZERO));
         let clock = Clock::manual(Timestamp::from_secs(0));
-        let api = Api::new(Services { metrics, store, clock, flights, rules: Rules::of(&Config::default()) });
+        let api = Api::new(Services {
+            metrics,
+            store,
+            clock,
+            flights,
+            lender: Arc::default(),
+            rules: Arc::new(Rules::of(&Config::default())),
+        });
         let running = Arc::clone(&api.verifying).try_lock_owned().unwrap();
         let verify = || Request::post("/verify").body(Full::<Bytes>::default()).unwrap();
         assert_eq!(api.answer(&Door::Socket, verify()).await.status(), StatusCode::CONFLICT);

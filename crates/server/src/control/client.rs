@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::explained::{Explain, Explained};
+use super::leasing::{LeaseLine, Lend, Release, Released};
 use super::messages::{Failure, List, Listed, Removed, Selection, Verify, VerifyLine};
 use super::socket;
 use crate::http1::{BodyDecoder, Decoded, Framing};
@@ -63,7 +64,7 @@ pub enum ClientError {
 }
 
 /// A proxy that owns a cache directory, by way of its control socket.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Client {
     path: PathBuf,
 }
@@ -130,6 +131,26 @@ impl Client {
             each(serde_json::from_slice(line)?);
             Ok(true)
         })
+    }
+
+    /// Leases a listener, and tells each line of what becomes of it until its end, or until `each` says false. The lease
+    /// lasts no longer than this call.
+    ///
+    /// # Errors
+    ///
+    /// The proxy is gone, refuses, or sends something else.
+    pub fn lend(&self, terms: &Lend, mut each: impl FnMut(LeaseLine) -> bool) -> Result<(), ClientError> {
+        self.lines("/lend", terms, |line| Ok(each(serde_json::from_slice(line)?)))
+    }
+
+    /// Asks for the end of a lease: its lines come to theirs.
+    ///
+    /// # Errors
+    ///
+    /// See [`get`](Self::get).
+    pub fn release(&self, lease: u64) -> Result<Released, ClientError> {
+        let body = serde_json::to_vec(&Release { lease }).map_err(|error| self.nonsense(error))?;
+        self.ask("POST", "/release", &body, Some(READ_TIMEOUT))
     }
 
     /// Reads something.

@@ -50,6 +50,10 @@ impl Rules {
     /// Those of a proxy with this configuration.
     pub fn of(config: &Config) -> Self {
         let mut places: Vec<Place> = Vec::new();
+        if config.listeners.is_empty() {
+            // Leased listeners are forward ones.
+            places.push(Place { origin: None, policy: config.policy_of(&ListenerKind::Forward) });
+        }
         for listener in &config.listeners {
             let origin = match &listener.kind {
                 ListenerKind::Forward => None,
@@ -60,6 +64,12 @@ impl Rules {
             }
         }
         Self { name: config.name.clone(), places }
+    }
+
+    /// The key that a forward listener files a target under.
+    pub(super) fn forward_key(&self, target: &TargetUri) -> Option<CacheKey> {
+        // Overrides are the same everywhere.
+        self.places.first().map(|place| place.policy.overrides.key(target))
     }
 
     /// Every key under which a response to a request for this target may be filed: the target as it stands and without

@@ -14,6 +14,8 @@
 //! | `POST /list` | [`List`] to lines of [`Listed`] |
 //! | `POST /purge` | [`Selection`] to [`Removed`] |
 //! | `POST /verify` | [`Verify`] to lines of [`VerifyLine`] |
+//! | `POST /lend` | [`Lend`] to lines of [`LeaseLine`]; on the socket alone |
+//! | `POST /release` | [`Release`] to [`Released`]; on the socket alone |
 //!
 //! Everything runs on one thread, `larder-control`, with a runtime of its own: a scrape or a purge takes
 //! no time from the workers. Every connection carries one request and has a deadline in each phase, and
@@ -24,6 +26,7 @@ mod client;
 mod explain;
 mod explained;
 mod guard;
+mod leasing;
 mod listing;
 mod messages;
 mod selection;
@@ -40,6 +43,7 @@ pub use explained::{
     ExplainedMissing, ExplainedRule, ExplainedStep, ExplainedVariant, Match, RuleKind, RuleRole, StandsIn,
     Verdict,
 };
+pub use leasing::{Fetched, Granted, LeaseFigures, LeaseLine, Lend, Release, Released};
 pub use messages::{
     List, Listed, ListedField, Removed, Selection, Sort, Verified, Verify, VerifyFault, VerifyFaultKind,
     VerifyLine, VerifyProgress, paced,

@@ -27,10 +27,14 @@ use crate::clock::Clock;
 use crate::collapse::Flights;
 use crate::config::Config;
 use crate::error::StartError;
+use crate::lease::Lender;
 use crate::metrics::Metrics;
 
-/// Connections of one listener at a time; more wait to be accepted.
+/// Connections of the admin address at a time; more wait to be accepted.
 const CONNECTIONS: usize = 64;
+
+/// The same of the socket, where each lease is one.
+const SOCKET_CONNECTIONS: usize = 512;
 
 /// From accepting a connection to the end of the request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,8 +54,9 @@ pub(super) struct Services {
     pub(super) store: Store,
     pub(super) clock: Clock,
     pub(super) flights: Arc<Flights>,
+    pub(super) lender: Arc<Lender>,
     /// What keys and decisions depend on.
-    pub(super) rules: Rules,
+    pub(super) rules: Arc<Rules>,
 }
 
 /// The running control API. Dropping it removes the socket, stops listening, and lets answers end for two seconds at most;
@@ -94,6 +99,7 @@ pub(crate) fn start(
     store: &Store,
     clock: &Clock,
     flights: &Arc<Flights>,
+    lender: &Arc<Lender>,
 ) -> Result<Option<Handle>, StartError> {
     let (socket, admin) = (config.control_socket.as_deref(), config.admin.as_ref());
     if socket.is_none() && admin.is_none() {
@@ -124,7 +130,8 @@ pub(crate) fn start(
         store: store.clone(),
         clock: clock.clone(),
         flights: Arc::clone(flights),
-        rules: Rules::of(config),
+        lender: Arc::clone(lender),
+        rules: Arc::new(Rules::of(config)),
     };
     let api = Arc::new(Api::new(services));
     let run = move || {
@@ -156,7 +163,7 @@ async fn accept_unix(listener: Option<StdUnixListener>, api: Arc<Api>, stopped: 
         return;
     };
     let accept = async || listener.accept().await.map(|(stream, _)| stream);
-    accept_all(accept, Door::Socket, api, stopped).await;
+    accept_all(accept, Door::Socket, SOCKET_CONNECTIONS, api, stopped).await;
 }
 
 async fn accept_tcp(
@@ -169,7 +176,7 @@ async fn accept_tcp(
         return;
     };
     let accept = async || listener.accept().await.map(|(stream, _)| stream);
-    accept_all(accept, Door::Tcp(guard), api, stopped).await;
+    accept_all(accept, Door::Tcp(guard), CONNECTIONS, api, stopped).await;
 }
 
 /// A listener that the runtime cannot watch is told and left out; the other one may still work.
@@ -180,12 +187,13 @@ fn registered<L>(listener: io::Result<L>) -> Option<L> {
 async fn accept_all<S>(
     accept: impl AsyncFn() -> io::Result<S>,
     door: Door,
+    connections: usize,
     api: Arc<Api>,
     mut stopped: watch::Receiver<bool>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(connections));
     let door = Arc::new(door);
     let mut connections = JoinSet::new();
     let mut failing = false;

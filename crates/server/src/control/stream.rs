@@ -27,6 +27,36 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// Calls without a line between two looks at the time.
 const UNTIMED: u32 = 64;
 
+/// Where lines are written by whoever must not block: each is sent at once. Dropped before [`Written::end`], it cuts the
+/// answer.
+pub(super) struct Written(mpsc::Sender<Piece>);
+
+impl Written {
+    /// The two ends of an answer.
+    pub(super) fn new() -> (Self, Content) {
+        let (sender, receiver) = mpsc::channel(PIECES);
+        (Self(sender), Content::Lines(receiver))
+    }
+
+    /// Writes a line; false when nobody reads any more.
+    pub(super) async fn line(&mut self, line: &impl Serialize) -> bool {
+        // Only maps with keys that are no text could fail, and there are none.
+        let mut text = serde_json::to_vec(line).unwrap_or_default();
+        text.push(b'\n');
+        self.0.send(Piece::Lines(text.into())).await.is_ok()
+    }
+
+    /// A sign of life; false when nobody reads any more.
+    pub(super) async fn nothing(&mut self) -> bool {
+        self.0.send(Piece::Lines(Bytes::from_static(b"\n"))).await.is_ok()
+    }
+
+    /// The answer is whole.
+    pub(super) async fn end(self) {
+        let _ = self.0.send(Piece::End).await;
+    }
+}
+
 /// What is on its way to the connection.
 pub(super) enum Piece {
     Lines(Bytes),

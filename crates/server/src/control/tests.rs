@@ -38,7 +38,7 @@ impl Running {
         let config =
             Config { control_socket: Some(socket_path(dir.path())), admin: Some(admin), ..Config::default() };
         let flights = Arc::new(crate::collapse::Flights::new(1, std::time::Duration::ZERO));
-        let control = start(&config, &metrics, &store, &clock, &flights).unwrap().unwrap();
+        let control = start(&config, &metrics, &store, &clock, &flights, &Arc::default()).unwrap().unwrap();
         Self { control, store, dir }
     }
 
@@ -430,13 +430,16 @@ fn an_address_and_a_path_that_cannot_be_listened_on_are_named() {
     let metrics = Arc::new(Metrics::new(Timestamp::from_secs(0)));
     let clock = Clock::manual(Timestamp::from_secs(0));
     let flights = Arc::new(crate::collapse::Flights::new(1, std::time::Duration::ZERO));
-    let failure =
-        |config: Config| start(&config, &metrics, &store, &clock, &flights).unwrap_err().to_string();
+    let failure = |config: Config| {
+        start(&config, &metrics, &store, &clock, &flights, &Arc::default()).unwrap_err().to_string()
+    };
     let taken = Admin { address: running.address(), token: None };
     let error = failure(Config { admin: Some(taken), ..Config::default() });
     assert!(error.contains(&running.address().to_string()), "{error}");
     let missing = socket_path(&dir.path().join("missing"));
     let error = failure(Config { control_socket: Some(missing.clone()), ..Config::default() });
     assert!(error.contains(&missing.display().to_string()), "{error}");
-    assert!(start(&Config::default(), &metrics, &store, &clock, &flights).unwrap().is_none());
+    assert!(
+        start(&Config::default(), &metrics, &store, &clock, &flights, &Arc::default()).unwrap().is_none()
+    );
 }

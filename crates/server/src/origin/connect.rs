@@ -48,6 +48,7 @@ pub(crate) struct Connector {
     resolver: Resolver,
     tls: OriginTls,
     parent: Option<Parent>,
+    offline: bool,
     connect_timeout: Duration,
     head_limits: HeadLimits,
 }
@@ -63,6 +64,7 @@ impl Connector {
         rules: Arc<AccessRules>,
         tls: OriginTls,
         parent: Option<Parent>,
+        offline: bool,
         limits: &Limits,
     ) -> Self {
         Self {
@@ -70,6 +72,7 @@ impl Connector {
             resolver: Resolver::new(),
             tls,
             parent,
+            offline,
             connect_timeout: limits.connect_timeout,
             head_limits: HeadLimits { bytes: limits.head_bytes, fields: limits.head_fields },
         }
@@ -83,6 +86,7 @@ impl Connector {
     /// Judges a destination as far as it can be before a connection is chosen: behind a parent, which resolves names itself,
     /// this is all that can be judged here.
     pub(crate) fn admit(&self, to: &Destination) -> Result<(), UpstreamError> {
+        self.admit_any(&to.host)?;
         match self.parent {
             Some(_) => self.judge_unresolved(&to.host, to.port),
             None => Ok(()),
@@ -118,7 +122,13 @@ impl Connector {
         host: &str,
         port: u16,
     ) -> Result<(TcpStream, NextHop, Bytes), UpstreamError> {
+        self.admit_any(host)?;
         self.within(host, self.through(host, port)).await
+    }
+
+    /// Offline, nobody is asked: not over a kept connection, not through a tunnel.
+    fn admit_any(&self, host: &str) -> Result<(), UpstreamError> {
+        if self.offline { Err(UpstreamError::Offline { host: host.to_owned() }) } else { Ok(()) }
     }
 
     async fn within<T>(

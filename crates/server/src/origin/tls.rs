@@ -39,8 +39,10 @@ impl OriginTls {
             if certificates.is_empty() {
                 return Err(broken("it holds no PEM certificate".to_owned()));
             }
-            for certificate in certificates {
-                roots.add(certificate).map_err(|error| broken(error.to_string()))?;
+            // A file of many may have some that are too old to be used; clients leave them out, too.
+            let (usable, _) = roots.add_parsable_certificates(certificates);
+            if usable == 0 {
+                return Err(broken("none of its certificates can be used".to_owned()));
             }
         }
         if roots.is_empty() {
