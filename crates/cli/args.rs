@@ -3,12 +3,13 @@
 //! Flags hold parsed values, so that a wrong one is a usage error before anything else happens. Defaults are stated
 //! in the help and applied by `settings`, which has to know whether a flag was given. Variables are not read here.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ipnet::IpNet;
 use larder_policy::TargetUri;
@@ -34,9 +35,11 @@ Examples:
   larder stats --watch                          what the cache is doing now
   larder ls --host example.com                  what it holds of a host
   larder explain http://example.com/            why that is, or is not, a hit
+  larder run -- npm ci                          a command with a proxy of its own
 
 `larder COMMAND --help` has more examples.
-Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration; `run` has its
+command's own";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -130,6 +133,29 @@ Whoever has ca.key can pose as any site towards those who trust the CA. It is fo
 owner alone (mode 0600), and is neither shown nor sent nor logged.
 
 The directory may be given by LARDER_CA_DIR. docs/ca.md tells the whole story.";
+const RUN_EXAMPLES: &str = "\
+Examples:
+  larder run -- npm ci                          through a proxy of its own; what that saved is said at the end
+  larder run --offline -- cargo build           from the store alone; lists what was missing
+  larder run --record fetched.txt -- pip install -r requirements.txt
+
+The command gets its own standard input, output and signals, and every variable by
+which clients find a proxy and the certificates to trust. The first run starts a
+larder that owns the cache and leaves a minute after the last one; where a larder
+serves from that cache already, it is asked instead. docs/run.md has the details.
+Exit codes: the command's own, 128 and the signal's number if one ended it; 127 or
+126 if it could not be started; 1 if larder failed before that";
+
+const ENV_EXAMPLES: &str = "\
+Examples:
+  eval \"$(larder env)\"                         for sh, bash and zsh
+  larder env --format fish | source
+  larder env --format powershell | Out-String | Invoke-Expression
+  larder env --format github >> \"$GITHUB_ENV\"
+  docker build $(larder env --format docker) .
+
+The variables are those of `larder run`, for a larder that runs by itself: that of
+the configuration, or the one that --address names.";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -174,6 +200,15 @@ pub(crate) enum Command {
     /// Make the CA that interception signs with, and have it trusted
     #[command(after_help = CA_EXAMPLES)]
     Ca(CaArgs),
+    /// Run a command with every proxy and certificate variable set, and say what that saved
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Box<RunArgs>),
+    /// Print these variables for a shell, for GitHub Actions or for docker build
+    #[command(after_help = ENV_EXAMPLES)]
+    Env(EnvArgs),
+    /// Own the cache for `larder run`
+    #[command(hide = true)]
+    Hold(HoldArgs),
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions(CompletionsArgs),
@@ -423,6 +458,69 @@ pub(crate) struct VerifyArgs {
     pub(crate) store: StoreArgs,
 }
 
+/// `larder run`
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Answer from the cache alone, stale or not, and list what was missing
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Write a line for each request into a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+    /// Send all requests through another proxy, http://host:port [default: that of https_proxy, if it is set]
+    #[arg(long, value_name = "URL", value_parser = values::parent)]
+    pub(crate) parent: Option<Parent>,
+    /// Say nothing at the end
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// How long the larder that is started stays after the last run
+    #[arg(long, value_name = "DURATION", hide = true)]
+    pub(crate) linger: Option<TimeSpan>,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// The command and its arguments
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// `larder env`
+#[derive(Debug, Args)]
+pub(crate) struct EnvArgs {
+    /// For whom
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = EnvFormat::Sh)]
+    pub(crate) format: EnvFormat,
+    /// Address of the larder to use [default: the first forward listener of the configuration]
+    #[arg(long, value_name = "ADDR", value_parser = values::address)]
+    pub(crate) address: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// How variables are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EnvFormat {
+    /// sh, bash, zsh: `export NAME='value'`
+    Sh,
+    /// fish: `set -gx NAME 'value'`
+    Fish,
+    /// PowerShell: `$env:NAME = 'value'`
+    Powershell,
+    /// GitHub Actions: `NAME=value`, for the file that GITHUB_ENV names
+    Github,
+    /// docker build: `--build-arg NAME=value`, for the proxy alone
+    Docker,
+}
+
+/// `larder hold`
+#[derive(Debug, Args)]
+pub(crate) struct HoldArgs {
+    /// How long it stays after the last run
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) linger: TimeSpan,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
 /// `larder completions`
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
@@ -436,7 +534,7 @@ pub(crate) struct CompletionsArgs {
 /// # Errors
 ///
 /// What clap says: help and version count as errors of a kind.
-pub(crate) fn parse<T: Into<std::ffi::OsString> + Clone>(
+pub(crate) fn parse<T: Into<OsString> + Clone>(
     line: impl IntoIterator<Item = T>,
 ) -> Result<Cli, clap::Error> {
     let matches = Cli::command().try_get_matches_from(line)?;
@@ -538,7 +636,8 @@ mod tests {
     fn help_reads_as_it_was_reviewed() {
         let mut command = Cli::command().term_width(100);
         command.build();
-        let names = command.get_subcommands().map(|sub| sub.get_name().to_owned());
+        let shown = command.get_subcommands().filter(|sub| !sub.is_hide_set());
+        let names = shown.map(|sub| sub.get_name().to_owned());
         let names: Vec<_> = names.filter(|name| name != "help").collect();
         let mut pages = vec![("larder".to_owned(), command.render_help().to_string())];
         for name in names {

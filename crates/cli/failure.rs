@@ -13,6 +13,8 @@ pub(crate) enum Failure {
     Failed(anyhow::Error),
     /// Nothing to add to what was already shown: exit code 1.
     Shown,
+    /// A command was run for the user, and ended with this exit code.
+    Command(u8),
     /// Whoever read the output has gone, and wants no more: not a failure to speak of.
     Unread,
 }

@@ -2,22 +2,25 @@
 //!
 //! Arguments become settings, settings become the server's configuration and the store's options, and the
 //! subcommands do the rest. `main` alone maps failures to exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong
-//! configuration. Nothing here knows HTTP.
+//! configuration; `run` passes on that of its command. Nothing here knows HTTP.
 
 mod args;
 mod ca;
 mod check;
 mod completions;
 mod door;
+mod env;
 mod explain;
 mod failure;
 #[cfg(test)]
 mod golden;
+mod hold;
 mod logging;
 mod ls;
 mod notify;
 mod output;
 mod rm;
+mod run;
 mod select;
 mod serve;
 mod settings;
@@ -45,7 +48,7 @@ fn main() -> ExitCode {
         return finish(output::done(Cli::command().print_help()));
     }
     match args::parse(line) {
-        Ok(cli) => finish(run(cli.command)),
+        Ok(cli) => finish(carry_out(cli.command)),
         // Help and version are errors of clap's that go to standard output and end well.
         Err(error) => match output::done(error.print()) {
             Ok(()) | Err(Failure::Unread) => {
@@ -56,7 +59,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), Failure> {
+fn carry_out(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => serve::run(*args),
         Command::Check(args) => check::run(&args.file),
@@ -66,6 +69,9 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Stats(args) => stats::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Ca(args) => ca::run(args.command),
+        Command::Run(args) => run::run(*args),
+        Command::Env(args) => env::run(args),
+        Command::Hold(args) => hold::run(args),
         Command::Completions(args) => completions::run(args.shell),
     }
 }
@@ -73,6 +79,7 @@ fn run(command: Command) -> Result<(), Failure> {
 fn finish(result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) | Err(Failure::Unread) => ExitCode::SUCCESS,
+        Err(Failure::Command(code)) => ExitCode::from(code),
         Err(Failure::Shown) => ExitCode::from(FAILED),
         Err(Failure::Failed(error)) => {
             output::note(&format!("error: {error:#}\n"));
@@ -98,6 +105,7 @@ mod tests {
     fn each_kind_of_failure_has_its_exit_code() {
         assert_eq!(finish(Ok(())), ExitCode::SUCCESS);
         assert_eq!(finish(Err(Failure::Unread)), ExitCode::SUCCESS);
+        assert_eq!(finish(Err(Failure::Command(143))), ExitCode::from(143));
         assert_eq!(finish(Err(Failure::Shown)), ExitCode::from(1));
         assert_eq!(finish(Err(Failure::Failed(anyhow::anyhow!("tried")))), ExitCode::from(1));
         assert_eq!(finish(Err(Failure::Usage("typed".to_owned()))), ExitCode::from(2));

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use larder_server::tls::CaDirectory;
@@ -29,6 +30,27 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     let machine = Machine::this();
     let (mut settings, warnings) = settings::for_serve(sources, &machine).map_err(Failure::Configuration)?;
     output::note(&warnings.to_string());
+    serve(&settings, Until::Signal, || {
+        notify::ready();
+        Ok(())
+    })
+}
+
+/// How long a proxy serves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Until {
+    /// Until a signal ends it.
+    Signal,
+    /// Likewise, or until nobody has leased a listener for this long.
+    Unused(Duration),
+}
+
+/// Serves. `ready` is called once connections are accepted.
+pub(crate) fn serve(
+    settings: &Settings,
+    until: Until,
+    ready: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
     logging::start(&settings.log_level)?;
     if settings.config.listeners.iter().any(|listener| listener.intercept) {
         let dir = settings.ca_dir.clone().unwrap_or_else(|| machine.ca_dir());
@@ -58,9 +80,9 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
             return Err(cannot_start(error));
         }
     });
-    output::note(&announcement(&settings, &server));
-    notify::ready();
-    wait(&runtime, &mut signals, &server);
+    output::note(&announcement(settings, &server));
+    ready()?;
+    wait(&runtime, &mut signals, &server, until);
     end(&runtime, &mut signals, server, store)
 }
 
@@ -110,13 +132,21 @@ impl Signals {
     }
 }
 
-/// Waits until a signal asks to end.
-fn wait(runtime: &Runtime, signals: &mut Signals, server: &Server) {
+/// Waits until it is time to end.
+fn wait(runtime: &Runtime, signals: &mut Signals, server: &Server, until: Until) {
+    let unused = async {
+        match until {
+            Until::Signal => std::future::pending().await,
+            Until::Unused(linger) => server.unused_for(linger).await,
+        }
+    };
     runtime.block_on(async {
+        let mut unused = std::pin::pin!(unused);
         loop {
             tokio::select! {
                 _ = signals.terminate.recv() => return tracing::info!("SIGTERM: ending; a second one ends at once"),
                 _ = signals.interrupt.recv() => return tracing::info!("SIGINT: ending; a second one ends at once"),
+                () = unused.as_mut() => return tracing::info!("no run for a while: ending"),
                 _ = signals.reopen.recv() => {
                     server.reopen_logs();
                     tracing::info!("SIGUSR1: logs reopened");

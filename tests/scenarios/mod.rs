@@ -21,6 +21,7 @@ mod ranges;
 mod regressions;
 mod relay;
 mod reverse;
+mod run;
 mod tls;
 mod tools;
 mod tunnel;

@@ -1,0 +1,39 @@
+//! `larder hold`: owns the store for runs, and leaves when there are none.
+//!
+//! `larder run` starts it; it is not for people. It listens on the control socket alone, in a session of its own, so that
+//! nothing that happens to a run's terminal reaches it. One word on standard output says how the start went.
+
+use larder_server::config::{AccessLogTarget, Upstream};
+use larder_storage::OpenError;
+
+use crate::args::HoldArgs;
+use crate::failure::Failure;
+use crate::serve::{self, Until};
+use crate::{door, output};
+
+/// It owns the store, and can be asked.
+pub(crate) const READY: &str = "ready";
+
+/// Another process owns the store.
+pub(crate) const BUSY: &str = "busy";
+
+/// Runs until nobody has leased a listener for a while, or until a signal ends it.
+pub(crate) fn run(args: HoldArgs) -> Result<(), Failure> {
+    // It fails where this process leads a group already, as in a debugger; then it leads that.
+    let _ = rustix::process::setsid();
+    let mut settings = door::settings(args.store)?;
+    // What is configured for `serve` is not for here: runs have listeners of their own, and say themselves where their
+    // requests go.
+    settings.config.listeners.clear();
+    settings.config.upstream = Upstream::default();
+    settings.config.offline = false;
+    settings.config.admin = None;
+    settings.config.access_log.take_if(|log| log.target == AccessLogTarget::Stdout);
+    let ready = || output::print(&format!("{READY}\n"));
+    match serve::serve(&settings, Until::Unused(args.linger.duration()), ready) {
+        Err(Failure::Failed(error)) if matches!(error.downcast_ref(), Some(OpenError::Locked { .. })) => {
+            output::print(&format!("{BUSY}\n"))
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,145 @@
+//! The certificates that clients are to trust: the system's roots, those that variables named before, and larder's own
+//! authorities, in one PEM file. Nothing that a client trusted before is taken from it.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use pem::{EncodeConfig, LineEnding, Pem};
+
+use super::environment::{CERTIFICATES, Surroundings};
+
+/// The variables whose files join a bundle.
+pub(crate) const NAMED: &[&str] = &CERTIFICATES;
+
+/// The label of a certificate in PEM form.
+const LABEL: &str = "CERTIFICATE";
+
+/// Certificates, each once, in order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Bundle {
+    certificates: Vec<Vec<u8>>,
+    notes: Vec<String>,
+}
+
+impl Bundle {
+    /// The roots that this system trusts, or those that `SSL_CERT_FILE` has put in their place.
+    pub(crate) fn of_system() -> Self {
+        let mut bundle = Self::default();
+        for root in rustls_native_certs::load_native_certs().certs {
+            bundle.add(root.to_vec());
+        }
+        bundle
+    }
+
+    /// Those in the files and directories that variables name.
+    pub(crate) fn named(surroundings: &Surroundings) -> Self {
+        let mut bundle = Self::default();
+        let mut seen: Vec<PathBuf> = Vec::new();
+        for name in NAMED {
+            let Some(path) = surroundings.get(name).map(PathBuf::from) else { continue };
+            // conda's variable may say `true`, and git's an empty path.
+            if seen.contains(&path) || *name == "CONDA_SSL_VERIFY" && !path.is_absolute() {
+                continue;
+            }
+            match read(&path) {
+                Ok(certificates) => certificates.into_iter().for_each(|one| bundle.add(one)),
+                Err(error) => {
+                    bundle
+                        .notes
+                        .push(format!("{name} names {}, which cannot be read: {error}", path.display()));
+                }
+            }
+            seen.push(path);
+        }
+        bundle
+    }
+
+    /// Those in a text in PEM form.
+    pub(crate) fn of_pem(text: &[u8]) -> Self {
+        let mut bundle = Self::default();
+        certificates_in(text).into_iter().for_each(|one| bundle.add(one));
+        bundle
+    }
+
+    /// These and others.
+    pub(crate) fn and(mut self, others: Self) -> Self {
+        others.certificates.into_iter().for_each(|one| self.add(one));
+        self.notes.extend(others.notes);
+        self
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.certificates.is_empty()
+    }
+
+    /// What could not be read.
+    pub(crate) fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Writes the file: whole, or not at all.
+    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let blocks: Vec<Pem> = self.certificates.iter().map(|one| Pem::new(LABEL, one.as_slice())).collect();
+        let text = pem::encode_many_config(&blocks, EncodeConfig::new().set_line_ending(LineEnding::LF));
+        let directory = path.parent().unwrap_or(Path::new("."));
+        let written = tempfile::NamedTempFile::new_in(directory).and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.persist(path).map_err(|error| error.error)
+        });
+        written.map(drop).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    fn add(&mut self, certificate: Vec<u8>) {
+        if !self.certificates.contains(&certificate) {
+            self.certificates.push(certificate);
+        }
+    }
+}
+
+/// The certificates in a file, or in all files of a directory.
+fn read(path: &Path) -> std::io::Result<Vec<Vec<u8>>> {
+    if !path.is_dir() {
+        return fs::read(path).map(|text| certificates_in(&text));
+    }
+    let mut files: Vec<PathBuf> = fs::read_dir(path)?.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    let files = files.into_iter().filter(|file| file.is_file());
+    Ok(files.filter_map(|file| fs::read(file).ok()).flat_map(|text| certificates_in(&text)).collect())
+}
+
+/// What is no certificate is left out, as clients do.
+fn certificates_in(text: &[u8]) -> Vec<Vec<u8>> {
+    use rustls_pki_types::CertificateDer;
+    use rustls_pki_types::pem::PemObject;
+    CertificateDer::pem_slice_iter(text).flatten().map(|one| one.to_vec()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_of_all_variables_join_once_and_a_lost_file_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let office = crate::golden::directory().join("office-ca.pem");
+        let lost = dir.path().join("lost.pem");
+        let pairs = [
+            ("SSL_CERT_FILE", office.as_os_str()),
+            ("PIP_CERT", office.as_os_str()),
+            ("CURL_CA_BUNDLE", lost.as_os_str()),
+            ("CONDA_SSL_VERIFY", "true".as_ref()),
+        ];
+        let named = Bundle::named(&pairs.into_iter().collect());
+        assert_eq!(named.certificates.len(), 1);
+        assert_eq!(named.notes().len(), 1);
+        assert!(named.notes()[0].starts_with("CURL_CA_BUNDLE names "), "{:?}", named.notes());
+        let path = dir.path().join("ca.pem");
+        named.clone().and(named.clone()).write(&path).unwrap();
+        let again = Bundle::of_pem(&fs::read(&path).unwrap());
+        assert_eq!(again.certificates, named.certificates);
+        let of_directory = read(dir.path()).unwrap();
+        assert_eq!(of_directory, named.certificates);
+    }
+}

@@ -1,0 +1,148 @@
+//! `larder run`: a command with a proxy of its own in its environment, and what that saved.
+//!
+//! The store belongs to a process that outlives the command: a `larder serve` that is there already, or one that is started
+//! for the purpose and leaves a while after the last run (see [`hold`](crate::hold)). This process leases a listener from it,
+//! says so to the command by variables, waits, and sums up on standard error. The command has this process's own standard
+//! streams, and its exit code becomes ours.
+
+mod bundle;
+mod child;
+mod environment;
+mod holder;
+mod java;
+mod tally;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use larder_server::config::Parent;
+use larder_server::control::Lend;
+
+use crate::args::RunArgs;
+use crate::failure::Failure;
+use crate::{door, output, values};
+
+pub(crate) use bundle::Bundle;
+pub(crate) use environment::{Proxying, Surroundings, variables};
+
+use holder::Holder;
+use tally::{Record, Tally};
+
+/// How long the process that owns the store stays after the last run, unless told otherwise.
+const LINGER: Duration = Duration::from_secs(60);
+
+/// Runs the command. A command that was started ends this process with its own exit code.
+pub(crate) fn run(args: RunArgs) -> Result<(), Failure> {
+    let RunArgs { offline, record, parent, quiet, linger, store, command } = args;
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(Failure::Usage("say what to run, after `--`".to_owned()));
+    };
+    let surroundings = Surroundings::of_process();
+    let config = store.config.clone();
+    let settings = door::settings(store)?;
+    let upstream = &settings.config.upstream;
+    let parent = match parent.or_else(|| upstream.parent.clone()) {
+        Some(parent) => Some(parent),
+        None => parent_of(&surroundings)?,
+    };
+    let offline = offline || settings.config.offline;
+    let record = record.as_deref().map(Record::create).transpose()?;
+    let directory = tempfile::Builder::new()
+        .prefix("larder-run-")
+        .tempdir()
+        .context("cannot make a directory for the certificates of this run")?;
+
+    let named = Bundle::named(&surroundings);
+    named.notes().iter().for_each(|note| output::note(&format!("larder: {note}\n")));
+    let mut terms = Lend {
+        offline,
+        record: record.is_some(),
+        parent: parent.map(|parent| format!("{}:{}", parent.host, parent.port)),
+        ca_files: upstream.ca_files.iter().map(|file| absolute(file)).collect(),
+    };
+    if !named.is_empty() {
+        let path = directory.path().join("named.pem");
+        named.write(&path)?;
+        terms.ca_files.push(path);
+    }
+    let linger = linger.map_or(LINGER, |linger| linger.duration());
+    let holder = Holder { dir: &settings.store.options.dir, config: config.as_deref(), linger };
+    let lease = holder.lease(terms, Tally::new(record))?;
+
+    let bundle = directory.path().join("ca.pem");
+    Bundle::of_system().and(named).write(&bundle)?;
+    let java = java::find(&surroundings);
+    let proxying =
+        Proxying { proxy: lease.address(), bundle: Some(&bundle), java: java.is_some(), trust_store: None };
+    let began = Instant::now();
+    let ended = child::run(program, arguments, &variables(&surroundings, &proxying));
+    let took = began.elapsed();
+    let code = match ended {
+        Ok(code) => code,
+        Err(failed) => {
+            output::note(&format!("larder: {failed}\n"));
+            failed.exit_code()
+        }
+    };
+    let summary = lease.end().summary(took, offline);
+    if !quiet {
+        output::note(&summary);
+    }
+    Err(Failure::Command(code))
+}
+
+/// The proxy that the environment names becomes the next hop of this run.
+fn parent_of(surroundings: &Surroundings) -> Result<Option<Parent>, Failure> {
+    let Some((name, value)) = surroundings.proxy() else { return Ok(None) };
+    // The value may hold a password, so that it is not repeated.
+    let wrong = |why: &str| {
+        Failure::Failed(anyhow::anyhow!(
+            "{name} names a proxy that larder cannot ask: {why}; name another with `--parent http://host:port`, or unset it"
+        ))
+    };
+    let (scheme, rest) = value.split_once("://").unwrap_or(("http", &value));
+    if !scheme.eq_ignore_ascii_case("http") {
+        return Err(wrong("it is not spoken to in plain HTTP"));
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err(wrong("it wants a user and a password"));
+    }
+    // Clients take a proxy without a port to be at 80; curl alone takes 1080.
+    let port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let url = if port { format!("http://{authority}") } else { format!("http://{authority}:80") };
+    values::parent(&url).map(Some).map_err(|_| wrong("it is not `http://host:port`"))
+}
+
+/// A path that another process, with another working directory, understands.
+fn absolute(path: &Path) -> std::path::PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_proxy_of_the_environment_becomes_the_parent() {
+        let parent = |value: &str| {
+            let surroundings: Surroundings = [("https_proxy", value)].into_iter().collect();
+            match parent_of(&surroundings) {
+                Ok(parent) => {
+                    parent.map_or_else(String::new, |parent| format!("{}:{}", parent.host, parent.port))
+                }
+                Err(Failure::Failed(error)) => error.to_string(),
+                Err(other) => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(parent("http://Proxy.example:3128/"), "proxy.example:3128");
+        assert_eq!(parent("proxy.example:3128"), "proxy.example:3128");
+        assert_eq!(parent("http://proxy.example"), "proxy.example:80");
+        assert_eq!(parent(""), "");
+        let refused = parent("http://ann:secret@proxy.example:3128");
+        assert!(refused.starts_with("https_proxy names a proxy") && !refused.contains("secret"), "{refused}");
+        assert!(parent("socks5://proxy.example:1080").contains("plain HTTP"));
+        assert!(parent("http://proxy.example:port").contains("http://host:port"));
+    }
+}

@@ -1,0 +1,421 @@
+//! `larder run` and `larder env` as a user runs them. The command under test is a shell that shows its environment and
+//! waits; the test itself then asks through the proxy that the environment names.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::support::process::larder;
+use crate::support::{Client, Larder, Origin, eventually};
+
+/// Shows the environment, then ends with the exit code that it is told.
+const SHOW_AND_WAIT: &str = "env; echo the-end; read code; exit $code";
+
+/// A cache directory of runs, whose owner has gone when this is dropped.
+struct Cache(TempDir);
+
+impl Cache {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn is_owned(&self) -> bool {
+        std::os::unix::net::UnixStream::connect(self.path().join("cache/control.sock")).is_ok()
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            eventually("the owner of the store leaves", || !self.is_owned());
+        }
+    }
+}
+
+/// `larder run` with these options, on this cache, which may reach loopback.
+fn command(cache: &Cache, options: &[&str], words: &[&str]) -> Command {
+    let mut command = larder();
+    command.env("LARDER_ALLOW_DESTINATION", "127.0.0.0/8").args(["run", "--linger", "0s", "--cache-dir"]);
+    command.arg(cache.path().join("cache")).args(options).arg("--").args(words);
+    command
+}
+
+/// A run that waits.
+struct Run {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+    environment: BTreeMap<String, String>,
+}
+
+impl Run {
+    fn begin(cache: &Cache, options: &[&str]) -> Self {
+        Self::of(command(cache, options, &["sh", "-c", SHOW_AND_WAIT]))
+    }
+
+    fn of(mut command: Command) -> Self {
+        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = pipes.spawn().unwrap();
+        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let mut run = Self { child, stdin, stdout: BufReader::new(stdout), environment: BTreeMap::new() };
+        loop {
+            let mut line = String::new();
+            if run.stdout.read_line(&mut line).unwrap() == 0 {
+                panic!("the run ended early: {}", run.end(0).1);
+            }
+            if line == "the-end\n" {
+                return run;
+            }
+            if let Some((name, value)) = line.trim_end().split_once('=') {
+                run.environment.insert(name.to_owned(), value.to_owned());
+            }
+        }
+    }
+
+    fn variable(&self, name: &str) -> &str {
+        self.environment.get(name).map_or("", String::as_str)
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.variable("http_proxy").strip_prefix("http://").unwrap().parse().unwrap()
+    }
+
+    fn connect(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    fn get(&self, url: &str) -> crate::support::Response {
+        self.connect().get(url, &[])
+    }
+
+    /// Ends the command with this exit code: that of the run, and what it said.
+    fn end(mut self, code: i32) -> (Option<i32>, String) {
+        let _ = writeln!(self.stdin, "{code}");
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (self.child.wait().unwrap().code(), said)
+    }
+
+    fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+}
+
+fn signal(pid: u32, name: &str) {
+    assert!(Command::new("kill").args(["-s", name, &pid.to_string()]).status().unwrap().success());
+}
+
+/// The lines of a record without its head, sorted: result, method, status, bytes, whether there is a digest, path.
+fn recorded(path: &str, origin: &Origin) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("# larder record 1: result method status bytes digest url"));
+    let mut lines: Vec<String> =
+        lines.map(|line| line.replace(&origin.url(""), "").replace(" blake3:", " blake3 ")).collect();
+    for line in &mut lines {
+        let digest = line.split(' ').find(|word| word.len() == 64).map(str::to_owned);
+        if let Some(digest) = digest {
+            *line = line.replace(&format!(" {digest}"), "");
+        }
+    }
+    lines.sort();
+    lines
+}
+
+#[test]
+fn a_second_run_finds_what_the_first_one_fetched_and_each_has_its_own_figures() {
+    let origin = Origin::start(|request, reply| reply.fresh(&request.target));
+    let cache = Cache::new();
+    let record = cache.file("record");
+    let first = Run::begin(&cache, &["--record", &record]);
+    assert_eq!(first.get(&origin.url("/hello")).text(), "/hello");
+    assert_eq!(first.get(&origin.url("/other")).text(), "/other");
+    let (code, said) = first.end(0);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("larder: 2 requests, 0 hits, 0 B from the cache, 12 B from the network"), "{said}");
+    assert_eq!(recorded(&record, &origin), ["miss GET 200 6 blake3 /hello", "miss GET 200 6 blake3 /other"]);
+
+    let second = Run::begin(&cache, &["--record", &record]);
+    assert!(second.get(&origin.url("/hello")).is_hit());
+    let (code, said) = second.end(0);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("larder: 1 request, 1 hit, 6 B from the cache, 0 B from the network"), "{said}");
+    assert_eq!(recorded(&record, &origin), ["hit GET 200 6 blake3 /hello"]);
+    assert_eq!(origin.count(), 2);
+
+    let (_, said) = Run::begin(&cache, &["--quiet"]).end(0);
+    assert_eq!(said, "");
+}
+
+#[test]
+fn runs_at_once_have_listeners_of_their_own_and_the_end_of_one_is_nothing_to_the_other() {
+    let origin = Origin::start(|request, reply| reply.fresh(&request.target));
+    let cache = Cache::new();
+    let (first, mut second) = (Run::begin(&cache, &[]), Run::begin(&cache, &[]));
+    assert_ne!(first.address(), second.address());
+    for number in 0..3 {
+        first.get(&origin.url(&format!("/{number}")));
+    }
+    assert!(second.get(&origin.url("/0")).is_hit());
+    let killed = second.address();
+    second.child.kill().unwrap();
+    second.child.wait().unwrap();
+    drop(second);
+    eventually("the listener of a killed run closes", || TcpStream::connect(killed).is_err());
+    assert!(first.get(&origin.url("/1")).is_hit());
+    let third = Run::begin(&cache, &[]);
+    assert!(third.get(&origin.url("/2")).is_hit());
+    assert!(third.end(0).1.contains("1 request, 1 hit"));
+    let (code, said) = first.end(0);
+    assert_eq!(code, Some(0));
+    assert!(said.contains("larder: 4 requests, 1 hit,"), "{said}");
+}
+
+#[test]
+fn first_runs_at_once_agree_on_one_owner() {
+    let origin = Origin::start(|request, reply| reply.fresh(&request.target));
+    let cache = Cache::new();
+    let runs = std::thread::scope(|scope| {
+        let starting: Vec<_> = (0..4).map(|_| scope.spawn(|| Run::begin(&cache, &[]))).collect();
+        starting.into_iter().map(|run| run.join().unwrap()).collect::<Vec<_>>()
+    });
+    for run in &runs {
+        assert_eq!(run.get(&origin.url("/one")).text(), "/one");
+    }
+    assert_eq!(origin.count(), 1);
+    for run in runs {
+        let (code, said) = run.end(0);
+        assert!(code == Some(0) && said.contains("larder: 1 request,"), "{said}");
+    }
+}
+
+#[test]
+fn offline_answers_from_the_store_alone_and_lists_what_is_missing() {
+    // Nothing may be stored for good, or used without asking.
+    let origin = Origin::start(|request, reply| {
+        let fields = ["Cache-Control: no-cache", "ETag: \"1\""];
+        reply.send(200, &fields, request.target.as_bytes())
+    });
+    let cache = Cache::new();
+    let first = Run::begin(&cache, &[]);
+    first.get(&origin.url("/kept"));
+    first.end(0);
+    assert_eq!(origin.count(), 1);
+
+    let record = cache.file("record");
+    let run = Run::begin(&cache, &["--offline", "--record", &record]);
+    // What the client says of freshness does not count either.
+    let kept = run.connect().get(&origin.url("/kept"), &["Cache-Control: max-age=0"]);
+    assert_eq!((kept.status, kept.text().as_str()), (200, "/kept"));
+    assert!(kept.cache_status().ends_with("hit; detail=offline"), "{}", kept.cache_status());
+    let missing = run.get(&origin.url("/missing"));
+    assert_eq!(missing.status, 504);
+    assert!(missing.text().contains(&origin.url("/missing")) && missing.text().contains("offline"));
+    assert_eq!(run.connect().call("POST", &origin.url("/sent"), &[], b"x").status, 504);
+    let target = origin.address;
+    let mut client = run.connect();
+    client.send(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"));
+    assert_eq!(client.response("GET").status, 504);
+    let (code, said) = run.end(3);
+    assert_eq!(code, Some(3), "the command's own exit code");
+    assert!(said.contains("larder: 4 requests, 1 hit,"), "{said}");
+    assert!(said.contains("larder: offline, and 3 not in the store:\n"), "{said}");
+    assert!(said.contains(&format!("\n  GET {}\n", origin.url("/missing"))), "{said}");
+    assert!(said.contains(&format!("\n  CONNECT {target}\n")), "{said}");
+    let lines = recorded(&record, &origin);
+    assert!(lines.contains(&"hit GET 200 5 blake3 /kept".to_owned()), "{lines:?}");
+    assert_eq!(lines.iter().filter(|line| line.starts_with("missing ")).count(), 3, "{lines:?}");
+    assert_eq!(origin.count(), 1, "no origin is asked");
+}
+
+#[test]
+fn an_offline_run_takes_nobody_else_offline() {
+    let origin = Origin::start(|request, reply| reply.fresh(&request.target));
+    let cache = Cache::new();
+    let (offline, online) = (Run::begin(&cache, &["--offline"]), Run::begin(&cache, &[]));
+    assert_eq!(offline.get(&origin.url("/x")).status, 504);
+    assert_eq!(online.get(&origin.url("/x")).status, 200);
+    assert_eq!(offline.get(&origin.url("/x")).text(), "/x");
+    let (_, said) = online.end(0);
+    assert!(!said.contains("offline"), "{said}");
+    offline.end(0);
+}
+
+#[test]
+fn serve_can_be_offline_too() {
+    let origin = Origin::start(|request, reply| reply.fresh(&request.target));
+    let directory = tempfile::tempdir().unwrap();
+    let online = Larder::serve(directory.path(), &[]);
+    online.connect().get(&origin.url("/x"), &[]);
+    online.signal("TERM");
+    online.wait();
+    let offline = Larder::serve(directory.path(), &["--offline"]);
+    assert!(offline.connect().get(&origin.url("/x"), &[]).is_hit());
+    assert_eq!(offline.connect().get(&origin.url("/y"), &[]).status, 504);
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn a_larder_that_serves_already_is_used_and_stays() {
+    let origin = Origin::start(|request, reply| reply.fresh(&request.target));
+    let cache = Cache::new();
+    let serving = Larder::serve(&cache.path().join("cache"), &[]);
+    serving.connect().get(&origin.url("/x"), &[]);
+    let run = Run::begin(&cache, &[]);
+    assert_ne!(run.address(), serving.address);
+    assert!(run.get(&origin.url("/x")).is_hit());
+    assert!(run.end(0).1.contains("larder: 1 request, 1 hit,"));
+    assert!(serving.connect().get(&origin.url("/x"), &[]).is_hit());
+    // Its end is told to a run, whose command goes on.
+    let run = Run::begin(&cache, &[]);
+    serving.kill();
+    let (code, said) = run.end(0);
+    assert_eq!(code, Some(0));
+    assert!(said.contains("the proxy was lost"), "{said}");
+}
+
+#[test]
+fn the_owner_leaves_after_the_last_run() {
+    let cache = Cache::new();
+    let socket = cache.path().join("cache/control.sock");
+    let owned = || std::os::unix::net::UnixStream::connect(&socket).is_ok();
+    let (first, second) = (Run::begin(&cache, &[]), Run::begin(&cache, &[]));
+    first.end(0);
+    assert!(owned());
+    second.end(0);
+    eventually("the owner leaves", || !owned());
+    let log = std::fs::read_to_string(cache.path().join("cache/run.log")).unwrap();
+    assert!(log.contains("no run for a while: ending"), "{log}");
+}
+
+#[test]
+fn exit_codes_are_the_commands_own() {
+    let cache = Cache::new();
+    let code = |words: &[&str]| {
+        let output = command(&cache, &[], words).stdin(Stdio::null()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(code(&["true"]).0, Some(0));
+    assert_eq!(code(&["sh", "-c", "exit 7"]).0, Some(7));
+    assert_eq!(code(&["sh", "-c", "kill -TERM $$"]).0, Some(143));
+    let (missing, said) = code(&["no-such-command-anywhere"]);
+    assert!(missing == Some(127) && said.contains("cannot run no-such-command-anywhere"), "{said}");
+    let plain = cache.path().join("plain");
+    std::fs::write(&plain, "not a program").unwrap();
+    assert_eq!(code(&[plain.to_str().unwrap()]).0, Some(126));
+}
+
+#[test]
+fn trouble_of_larders_own_is_told_before_the_command_starts() {
+    let cache = Cache::new();
+    let directory = cache.path().join("cache");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(directory.join("thesis.tex"), "not a cache").unwrap();
+    let output = command(&cache, &[], &["echo", "started"]).stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]));
+    assert!(said.contains("could not start") && said.contains("thesis.tex"), "{said}");
+    let output = larder().args(["run", "--record", "/no/such/place", "--", "true"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn signals_reach_the_command() {
+    let cache = Cache::new();
+    for name in ["TERM", "INT", "HUP", "USR1"] {
+        let script =
+            format!("trap 'exit 9' {name}; env; echo the-end; while :; do read line || exit 1; done");
+        let run = Run::of(command(&cache, &[], &["bash", "-c", &script]));
+        run.signal(name);
+        let mut child = run.child;
+        assert_eq!(child.wait().unwrap().code(), Some(9), "{name}");
+    }
+}
+
+#[test]
+fn both_cases_are_set_and_no_proxy_keeps_what_was_there() {
+    let cache = Cache::new();
+    let mut command = command(&cache, &[], &["sh", "-c", SHOW_AND_WAIT]);
+    command.env("NO_PROXY", "intranet.example").env("SSL_CERT_FILE", "fixtures/config/office-ca.pem");
+    let run = Run::of(command);
+    for name in ["HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "CARGO_HTTP_PROXY"] {
+        assert_eq!(run.variable(name), run.variable("http_proxy"), "{name}");
+    }
+    let direct = "intranet.example,localhost,127.0.0.1,::1,169.254.169.254";
+    assert_eq!((run.variable("no_proxy"), run.variable("NO_PROXY")), (direct, direct));
+    let bundle = run.variable("SSL_CERT_FILE").to_owned();
+    assert_eq!(run.variable("PIP_CERT"), bundle);
+    let office = std::fs::read_to_string("fixtures/config/office-ca.pem").unwrap();
+    let line = office.lines().nth(1).unwrap();
+    assert!(std::fs::read_to_string(&bundle).unwrap().contains(line), "what was named is trusted still");
+    run.end(0);
+    assert!(!Path::new(&bundle).exists(), "nothing is left behind");
+}
+
+#[test]
+fn the_proxy_of_the_environment_is_the_next_hop() {
+    let parent = Origin::start(|request, reply| reply.fresh(&request.target));
+    let cache = Cache::new();
+    let mut command = command(&cache, &[], &["sh", "-c", SHOW_AND_WAIT]);
+    command.env("https_proxy", parent.url("/"));
+    let run = Run::of(command);
+    assert_eq!(run.get("http://far.example/x").text(), "http://far.example/x");
+    assert_eq!(parent.received()[0].target, "http://far.example/x");
+    run.end(0);
+}
+
+#[test]
+fn a_run_within_a_run_goes_the_outer_ones_way() {
+    let parent = Origin::start(|request, reply| reply.fresh(&request.target));
+    let cache = Cache::new();
+    let inner = |proxy: &str| {
+        let mut command = command(&cache, &[], &["sh", "-c", SHOW_AND_WAIT]);
+        command.env("https_proxy", proxy);
+        Run::of(command)
+    };
+    let outer = inner(&parent.url("/"));
+    let inner = inner(outer.variable("https_proxy"));
+    assert_eq!(inner.get("http://far.example/x").text(), "http://far.example/x");
+    assert_eq!(parent.count(), 1);
+    inner.end(0);
+    outer.end(0);
+}
+
+#[test]
+fn a_parent_with_a_password_is_refused_without_repeating_it() {
+    let cache = Cache::new();
+    let mut command = command(&cache, &[], &["true"]);
+    let output = command.env("HTTPS_PROXY", "http://ann:s3cret@proxy.example:3128").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("HTTPS_PROXY") && said.contains("--parent") && !said.contains("s3cret"), "{said}");
+}
+
+#[test]
+fn env_is_what_a_shell_can_evaluate() {
+    let output = Command::new("sh")
+        .args([
+            "-c",
+            r#"eval "$("$1" env --address 127.0.0.1:4000)"; printf '%s %s' "$https_proxy" "$NO_PROXY""#,
+            "sh",
+        ])
+        .arg(env!("CARGO_BIN_EXE_larder"))
+        .env("NO_PROXY", "it's $HOME `id`")
+        .env_remove("no_proxy")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said, "http://127.0.0.1:4000 it's,$HOME,`id`,localhost,127.0.0.1,::1,169.254.169.254");
+}
