@@ -133,6 +133,7 @@ Whoever has ca.key can pose as any site towards those who trust the CA. It is fo
 owner alone (mode 0600), and is neither shown nor sent nor logged.
 
 The directory may be given by LARDER_CA_DIR. docs/ca.md tells the whole story.";
+
 const RUN_EXAMPLES: &str = "\
 Examples:
   larder run -- npm ci                          through a proxy of its own; what that saved is said at the end
@@ -470,6 +471,9 @@ pub(crate) struct RunArgs {
     /// Send all requests through another proxy, http://host:port [default: that of https_proxy, if it is set]
     #[arg(long, value_name = "URL", value_parser = values::parent)]
     pub(crate) parent: Option<Parent>,
+    /// Let HTTPS pass unopened: nothing of it is kept [default: it is opened with the own CA, made if there is none]
+    #[arg(long)]
+    pub(crate) no_intercept: bool,
     /// Say nothing at the end
     #[arg(long, short)]
     pub(crate) quiet: bool,
@@ -576,9 +580,9 @@ mod tests {
                 "connect-ports",
                 "upstream-ca",
                 "parent",
+                "offline",
                 "intercept",
                 "ca-dir",
-                "offline",
                 "admin",
                 "admin-token",
                 "access-log",

@@ -5,15 +5,16 @@
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use larder_server::config::ListenerKind;
+use larder_server::tls::{CaDirectory, CaError};
 
 use crate::args::{EnvArgs, EnvFormat};
 use crate::failure::Failure;
-use crate::run::{Proxying, Surroundings, variables};
-use crate::settings::Settings;
+use crate::run::{Bundle, Proxying, Surroundings, absolute, java, variables};
+use crate::settings::{Machine, Settings};
 use crate::{door, output};
 
 /// Build arguments that docker knows without a declaration, and keeps out of the image's history.
@@ -28,6 +29,9 @@ const BUILD_ARGUMENTS: [&str; 8] = [
     "NO_PROXY",
 ];
 
+/// The file of certificates to trust, beside the CA.
+const BUNDLE: &str = "bundle.pem";
+
 /// Prints the variables.
 pub(crate) fn run(args: EnvArgs) -> Result<(), Failure> {
     let settings = door::settings(args.store)?;
@@ -37,13 +41,47 @@ pub(crate) fn run(args: EnvArgs) -> Result<(), Failure> {
     };
     let address = reachable(address).to_string();
     let surroundings = Surroundings::of_process();
-    let proxying = Proxying { proxy: &address, bundle: None, java: false, trust_store: None };
+    let ca_dir = settings.ca_dir.clone().unwrap_or_else(|| Machine::this().ca_dir());
+    let trusted = trusted(&surroundings, &CaDirectory::new(ca_dir))?;
+    let proxying = Proxying {
+        proxy: &address,
+        bundle: trusted.as_ref().map(|trusted| trusted.bundle.as_path()),
+        java: trusted.as_ref().is_some_and(|trusted| trusted.java),
+        trust_store: trusted.as_ref().and_then(|trusted| trusted.store.as_deref()),
+    };
     let set = variables(&surroundings, &proxying);
     let mut pairs = Vec::with_capacity(set.len());
     for (name, value) in &set {
         pairs.push((*name, text(name, value)?));
     }
     output::print(&written(args.format, &pairs, proxying.bundle))
+}
+
+/// Files of certificates that stay where the CA is, as long as it.
+struct Trusted {
+    bundle: PathBuf,
+    java: bool,
+    store: Option<PathBuf>,
+}
+
+/// What clients are to trust. Without a CA they go on trusting what they did.
+fn trusted(surroundings: &Surroundings, directory: &CaDirectory) -> Result<Option<Trusted>, Failure> {
+    let authority = match directory.certificates() {
+        Ok(authority) => Bundle::of_authority(&authority),
+        Err(CaError::Missing { .. }) => return Ok(None),
+        Err(error) => return Err(Failure::Failed(error.into())),
+    };
+    let named = Bundle::named(surroundings);
+    named.notes().iter().for_each(|note| output::note(&format!("larder: {note}\n")));
+    let path = absolute(directory.path());
+    let bundle = path.join(BUNDLE);
+    Bundle::of_system().and(named).and(authority.clone()).write(&bundle)?;
+    let java = java::find(surroundings);
+    let store = java.as_ref().and_then(|java| {
+        let made = java.trust_store(&authority, &path);
+        made.inspect_err(|why| output::note(&format!("larder: Java will not trust the CA: {why}\n"))).ok()
+    });
+    Ok(Some(Trusted { bundle, java: java.is_some(), store }))
 }
 
 /// The first forward listener of the configuration.

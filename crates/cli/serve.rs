@@ -30,6 +30,11 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     let machine = Machine::this();
     let (mut settings, warnings) = settings::for_serve(sources, &machine).map_err(Failure::Configuration)?;
     output::note(&warnings.to_string());
+    if settings.config.listeners.iter().any(|listener| listener.intercept) {
+        let dir = settings.ca_dir.clone().unwrap_or_else(|| machine.ca_dir());
+        let authorities = CaDirectory::new(dir).load(Clock::system().now()).map_err(ca::failed)?;
+        settings.config.intercept.authorities = Some(authorities);
+    }
     serve(&settings, Until::Signal, || {
         notify::ready();
         Ok(())
@@ -52,11 +57,6 @@ pub(crate) fn serve(
     ready: impl FnOnce() -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     logging::start(&settings.log_level)?;
-    if settings.config.listeners.iter().any(|listener| listener.intercept) {
-        let dir = settings.ca_dir.clone().unwrap_or_else(|| machine.ca_dir());
-        let authorities = CaDirectory::new(dir).load(Clock::system().now()).map_err(ca::failed)?;
-        settings.config.intercept.authorities = Some(authorities);
-    }
     let open_files = raise_open_files();
     warn_of_few_files(open_files, &settings.config);
 

@@ -6,10 +6,12 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
 use crate::support::process::larder;
+use crate::support::tls::{TlsOrigin, authority, client_config};
 use crate::support::{Client, Larder, Origin, eventually};
 
 /// Shows the environment, then ends with the exit code that it is told.
@@ -47,9 +49,15 @@ impl Drop for Cache {
 /// `larder run` with these options, on this cache, which may reach loopback.
 fn command(cache: &Cache, options: &[&str], words: &[&str]) -> Command {
     let mut command = larder();
-    command.env("LARDER_ALLOW_DESTINATION", "127.0.0.0/8").args(["run", "--linger", "0s", "--cache-dir"]);
+    command.env("LARDER_ALLOW_DESTINATION", "127.0.0.0/8").env("LARDER_CA_DIR", cache.path().join("ca"));
+    command.args(["run", "--linger", "0s", "--cache-dir"]);
     command.arg(cache.path().join("cache")).args(options).arg("--").args(words);
     command
+}
+
+/// The same, leaving HTTPS alone.
+fn plain(cache: &Cache, options: &[&str], words: &[&str]) -> Command {
+    command(cache, &[&["--no-intercept"], options].concat(), words)
 }
 
 /// A run that waits.
@@ -61,8 +69,9 @@ struct Run {
 }
 
 impl Run {
+    /// One that leaves HTTPS alone, and so has no certificates to gather.
     fn begin(cache: &Cache, options: &[&str]) -> Self {
-        Self::of(command(cache, options, &["sh", "-c", SHOW_AND_WAIT]))
+        Self::of(plain(cache, options, &["sh", "-c", SHOW_AND_WAIT]))
     }
 
     fn of(mut command: Command) -> Self {
@@ -304,7 +313,7 @@ fn the_owner_leaves_after_the_last_run() {
 fn exit_codes_are_the_commands_own() {
     let cache = Cache::new();
     let code = |words: &[&str]| {
-        let output = command(&cache, &[], words).stdin(Stdio::null()).output().unwrap();
+        let output = plain(&cache, &[], words).stdin(Stdio::null()).output().unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     assert_eq!(code(&["true"]).0, Some(0));
@@ -323,7 +332,7 @@ fn trouble_of_larders_own_is_told_before_the_command_starts() {
     let directory = cache.path().join("cache");
     std::fs::create_dir(&directory).unwrap();
     std::fs::write(directory.join("thesis.tex"), "not a cache").unwrap();
-    let output = command(&cache, &[], &["echo", "started"]).stdin(Stdio::null()).output().unwrap();
+    let output = plain(&cache, &[], &["echo", "started"]).stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]));
     assert!(said.contains("could not start") && said.contains("thesis.tex"), "{said}");
@@ -337,7 +346,7 @@ fn signals_reach_the_command() {
     for name in ["TERM", "INT", "HUP", "USR1"] {
         let script =
             format!("trap 'exit 9' {name}; env; echo the-end; while :; do read line || exit 1; done");
-        let run = Run::of(command(&cache, &[], &["bash", "-c", &script]));
+        let run = Run::of(plain(&cache, &[], &["bash", "-c", &script]));
         run.signal(name);
         let mut child = run.child;
         assert_eq!(child.wait().unwrap().code(), Some(9), "{name}");
@@ -368,7 +377,7 @@ fn both_cases_are_set_and_no_proxy_keeps_what_was_there() {
 fn the_proxy_of_the_environment_is_the_next_hop() {
     let parent = Origin::start(|request, reply| reply.fresh(&request.target));
     let cache = Cache::new();
-    let mut command = command(&cache, &[], &["sh", "-c", SHOW_AND_WAIT]);
+    let mut command = plain(&cache, &[], &["sh", "-c", SHOW_AND_WAIT]);
     command.env("https_proxy", parent.url("/"));
     let run = Run::of(command);
     assert_eq!(run.get("http://far.example/x").text(), "http://far.example/x");
@@ -381,7 +390,7 @@ fn a_run_within_a_run_goes_the_outer_ones_way() {
     let parent = Origin::start(|request, reply| reply.fresh(&request.target));
     let cache = Cache::new();
     let inner = |proxy: &str| {
-        let mut command = command(&cache, &[], &["sh", "-c", SHOW_AND_WAIT]);
+        let mut command = plain(&cache, &[], &["sh", "-c", SHOW_AND_WAIT]);
         command.env("https_proxy", proxy);
         Run::of(command)
     };
@@ -396,7 +405,7 @@ fn a_run_within_a_run_goes_the_outer_ones_way() {
 #[test]
 fn a_parent_with_a_password_is_refused_without_repeating_it() {
     let cache = Cache::new();
-    let mut command = command(&cache, &[], &["true"]);
+    let mut command = plain(&cache, &[], &["true"]);
     let output = command.env("HTTPS_PROXY", "http://ann:s3cret@proxy.example:3128").output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
@@ -404,8 +413,69 @@ fn a_parent_with_a_password_is_refused_without_repeating_it() {
 }
 
 #[test]
+fn https_is_opened_with_a_ca_of_ones_own_and_kept() {
+    let known = authority();
+    let origin = TlsOrigin::start(&known, "localhost");
+    let cache = Cache::new();
+    let file = cache.file("origins.pem");
+    std::fs::write(&file, known.pem()).unwrap();
+    let (to, record) = (origin.authority(), cache.file("record"));
+    let begin = |options: &[&str]| {
+        let mut command = command(&cache, options, &["sh", "-c", SHOW_AND_WAIT]);
+        // What clients trusted before is what larder trusts towards origins.
+        command.env("GIT_SSL_CAINFO", &file);
+        Run::of(command)
+    };
+    let ask = |run: &Run, path: &str| {
+        let own = std::fs::read_to_string(cache.path().join("ca/ca.pem")).unwrap();
+        let mut config = client_config(&own, &["http/1.1"]);
+        config.time_provider = Arc::new(rustls::time_provider::DefaultTimeProvider);
+        let mut inside = run.connect().tunnel(&to).tls("localhost", config).unwrap();
+        inside.ask(&to, path, &[])
+    };
+    let first = begin(&[]);
+    assert_eq!(ask(&first, "/a").text(), "hello");
+    let bundle = std::fs::read_to_string(first.variable("NODE_EXTRA_CA_CERTS")).unwrap();
+    for trusted in [known.pem(), std::fs::read_to_string(cache.path().join("ca/ca.pem")).unwrap()] {
+        assert!(bundle.replace('\r', "").contains(trusted.lines().nth(1).unwrap()), "{bundle}");
+    }
+    let (_, said) = first.end(0);
+    assert!(said.contains("larder: made a CA in ") && said.contains("larder: 1 request, 0 hits,"), "{said}");
+
+    let second = begin(&["--record", &record]);
+    assert!(ask(&second, "/a").is_hit());
+    let (_, said) = second.end(0);
+    assert!(!said.contains("made a CA") && said.contains("larder: 1 request, 1 hit,"), "{said}");
+    let recorded = std::fs::read_to_string(&record).unwrap();
+    assert!(recorded.lines().count() == 2 && recorded.contains(&format!(" https://{to}/a")), "{recorded}");
+
+    let offline = begin(&["--offline"]);
+    assert_eq!(ask(&offline, "/a").text(), "hello");
+    assert_eq!(ask(&offline, "/b").status, 504);
+    let (_, said) = offline.end(0);
+    assert!(said.contains(&format!("  GET https://{to}/b\n")), "{said}");
+    assert_eq!(origin.count(), 1);
+
+    let unopened = begin(&["--no-intercept"]);
+    assert_eq!(unopened.variable("GIT_SSL_CAINFO"), file);
+    unopened
+        .connect()
+        .tunnel(&to)
+        .tls("localhost", {
+            let mut config = client_config(&known.pem(), &[]);
+            config.time_provider = Arc::new(rustls::time_provider::DefaultTimeProvider);
+            config
+        })
+        .unwrap()
+        .ask(&to, "/a", &[]);
+    assert!(unopened.end(0).1.contains("1 tunnel among them"));
+}
+
+#[test]
 fn env_is_what_a_shell_can_evaluate() {
+    let directory = tempfile::tempdir().unwrap();
     let output = Command::new("sh")
+        .env("LARDER_CA_DIR", directory.path().join("none"))
         .args([
             "-c",
             r#"eval "$("$1" env --address 127.0.0.1:4000)"; printf '%s %s' "$https_proxy" "$NO_PROXY""#,

@@ -94,7 +94,7 @@ fn have_trusted(args: TrustArgs, aim: trust::Aim) -> Result<(), Failure> {
     outcome.map_err(Failure::Failed)
 }
 
-fn new_authority(only: Vec<Subtree>, days: u32) -> Result<Authority, Failure> {
+pub(crate) fn new_authority(only: Vec<Subtree>, days: u32) -> Result<Authority, Failure> {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Authority::create(&CaOptions { host, only, days }, Clock::system().now()).map_err(failed)
 }

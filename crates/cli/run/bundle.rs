@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use larder_server::tls::CaCertificates;
 use pem::{EncodeConfig, LineEnding, Pem};
 
 use super::environment::{CERTIFICATES, Surroundings};
@@ -56,10 +57,10 @@ impl Bundle {
         bundle
     }
 
-    /// Those in a text in PEM form.
-    pub(crate) fn of_pem(text: &[u8]) -> Self {
+    /// Those of a CA that clients are to trust.
+    pub(crate) fn of_authority(authority: &CaCertificates) -> Self {
         let mut bundle = Self::default();
-        certificates_in(text).into_iter().for_each(|one| bundle.add(one));
+        authority.trusted().for_each(|one| bundle.add(one.der().to_vec()));
         bundle
     }
 
@@ -68,6 +69,16 @@ impl Bundle {
         others.certificates.into_iter().for_each(|one| self.add(one));
         self.notes.extend(others.notes);
         self
+    }
+
+    /// The certificates, as DER.
+    pub(crate) fn certificates(&self) -> &[Vec<u8>] {
+        &self.certificates
+    }
+
+    /// A bundle of each.
+    pub(crate) fn one_by_one(&self) -> impl Iterator<Item = Self> {
+        self.certificates.iter().map(|one| Self { certificates: vec![one.clone()], notes: Vec::new() })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -137,8 +148,7 @@ mod tests {
         assert!(named.notes()[0].starts_with("CURL_CA_BUNDLE names "), "{:?}", named.notes());
         let path = dir.path().join("ca.pem");
         named.clone().and(named.clone()).write(&path).unwrap();
-        let again = Bundle::of_pem(&fs::read(&path).unwrap());
-        assert_eq!(again.certificates, named.certificates);
+        assert_eq!(read(&path).unwrap(), named.certificates);
         let of_directory = read(dir.path()).unwrap();
         assert_eq!(of_directory, named.certificates);
     }

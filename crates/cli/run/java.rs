@@ -2,9 +2,11 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::bundle::Bundle;
 use super::environment::{STORE_PASSWORD, Surroundings};
 
 /// Where Java's own roots are, below its home: since 9, and before.
@@ -30,43 +32,52 @@ pub(crate) fn find(surroundings: &Surroundings) -> Option<Java> {
     named.or_else(on_path).map(|home| Java { home })
 }
 
-/// Makes a trust store in this directory from Java's own and the authority in a PEM file.
-///
-/// # Errors
-///
-/// Why there is none, for people.
-pub(crate) fn trust_store(java: &Java, authority: &Path, directory: &Path) -> Result<PathBuf, String> {
-    let keytool = java.home.join("bin/keytool");
-    if !keytool.is_file() {
-        return Err(format!("there is no keytool in {}", java.home.join("bin").display()));
+impl Java {
+    /// A trust store with Java's own roots and an authority's certificates. It is kept beside the authority, as making it
+    /// takes a second, and made anew when either has changed.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none, for people.
+    pub(crate) fn trust_store(&self, authority: &Bundle, directory: &Path) -> Result<PathBuf, String> {
+        let roots = ROOTS.iter().map(|roots| self.home.join(roots)).find(|roots| roots.is_file());
+        let roots = roots.ok_or_else(|| format!("there are no roots in {}", self.home.display()))?;
+        let bytes = fs::read(&roots).map_err(|error| format!("cannot read {}: {error}", roots.display()))?;
+        let mut hasher = DefaultHasher::new();
+        (&bytes, authority.certificates()).hash(&mut hasher);
+        let store = directory.join(format!("java-trust-store-{:016x}", hasher.finish()));
+        if store.is_file() {
+            return Ok(store);
+        }
+        let making = tempfile::Builder::new().prefix("java-").tempdir_in(directory);
+        let making = making.map_err(|error| format!("cannot write into {}: {error}", directory.display()))?;
+        let growing = making.path().join("store");
+        fs::write(&growing, bytes).map_err(|error| format!("cannot write {}: {error}", growing.display()))?;
+        for (number, certificate) in authority.one_by_one().enumerate() {
+            let file = making.path().join("authority.pem");
+            certificate.write(&file).map_err(|error| format!("{error:#}"))?;
+            self.import(&growing, &file, &format!("larder-{number}"))?;
+        }
+        fs::rename(&growing, &store).map_err(|error| format!("cannot write {}: {error}", store.display()))?;
+        Ok(store)
     }
-    let store = directory.join("java-trust-store");
-    // A file of its own in the end, as it is renamed into place once it is whole.
-    let growing = directory.join(format!("java-trust-store.{}", std::process::id()));
-    let roots = ROOTS.iter().map(|roots| java.home.join(roots)).find(|roots| roots.is_file());
-    let roots = roots.ok_or_else(|| format!("there are no roots in {}", java.home.display()))?;
-    let bytes = fs::read(&roots).map_err(|error| format!("cannot read {}: {error}", roots.display()))?;
-    fs::write(&growing, bytes).map_err(|error| format!("cannot write {}: {error}", growing.display()))?;
-    let run = Command::new(&keytool)
-        .args(["-importcert", "-noprompt", "-alias", "larder", "-storepass", STORE_PASSWORD, "-file"])
-        .arg(authority)
-        .args([OsStr::new("-keystore"), growing.as_os_str()])
-        // Its own options are for the programs that it was set for.
-        .env_remove("JAVA_TOOL_OPTIONS")
-        .stdin(Stdio::null())
-        .output();
-    let failed = match run {
-        Ok(output) if output.status.success() => None,
-        Ok(output) => Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
-        Err(error) => Some(error.to_string()),
-    };
-    let made = match failed {
-        None => fs::rename(&growing, &store).map_err(|error| error.to_string()),
-        Some(why) => Err(why),
-    };
-    made.map_err(|why| {
-        let _ = fs::remove_file(&growing);
-        format!("keytool failed: {why}")
-    })?;
-    Ok(store)
+
+    fn import(&self, store: &Path, certificate: &Path, alias: &str) -> Result<(), String> {
+        let keytool = self.home.join("bin/keytool");
+        if !keytool.is_file() {
+            return Err(format!("there is no keytool in {}", self.home.join("bin").display()));
+        }
+        let output = Command::new(&keytool)
+            .args(["-importcert", "-noprompt", "-alias", alias, "-storepass", STORE_PASSWORD, "-file"])
+            .args([certificate.as_os_str(), OsStr::new("-keystore"), store.as_os_str()])
+            // These options are for the programs that they were set for.
+            .env_remove("JAVA_TOOL_OPTIONS")
+            .stdin(Stdio::null())
+            .output();
+        match output {
+            Ok(output) if output.status.success() => Ok(()),
+            Ok(output) => Err(format!("keytool failed: {}", String::from_utf8_lossy(&output.stdout).trim())),
+            Err(error) => Err(format!("cannot run {}: {error}", keytool.display())),
+        }
+    }
 }

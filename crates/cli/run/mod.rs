@@ -5,11 +5,12 @@
 //! says so to the command by variables, waits, and sums up on standard error. The command has this process's own standard
 //! streams, and its exit code becomes ours.
 
+mod authority;
 mod bundle;
 mod child;
 mod environment;
 mod holder;
-mod java;
+pub(crate) mod java;
 mod tally;
 
 use std::path::Path;
@@ -21,6 +22,7 @@ use larder_server::control::Lend;
 
 use crate::args::RunArgs;
 use crate::failure::Failure;
+use crate::settings::Machine;
 use crate::{door, output, values};
 
 pub(crate) use bundle::Bundle;
@@ -34,7 +36,7 @@ const LINGER: Duration = Duration::from_secs(60);
 
 /// Runs the command. A command that was started ends this process with its own exit code.
 pub(crate) fn run(args: RunArgs) -> Result<(), Failure> {
-    let RunArgs { offline, record, parent, quiet, linger, store, command } = args;
+    let RunArgs { offline, record, parent, no_intercept, quiet, linger, store, command } = args;
     let Some((program, arguments)) = command.split_first() else {
         return Err(Failure::Usage("say what to run, after `--`".to_owned()));
     };
@@ -55,7 +57,14 @@ pub(crate) fn run(args: RunArgs) -> Result<(), Failure> {
 
     let named = Bundle::named(&surroundings);
     named.notes().iter().for_each(|note| output::note(&format!("larder: {note}\n")));
+    let authority = if no_intercept {
+        None
+    } else {
+        let ca_dir = absolute(&settings.ca_dir.clone().unwrap_or_else(|| Machine::this().ca_dir()));
+        Some((authority::ensure(ca_dir.clone())?, ca_dir))
+    };
     let mut terms = Lend {
+        ca_dir: authority.as_ref().map(|(_, directory)| directory.clone()),
         offline,
         record: record.is_some(),
         parent: parent.map(|parent| format!("{}:{}", parent.host, parent.port)),
@@ -71,10 +80,24 @@ pub(crate) fn run(args: RunArgs) -> Result<(), Failure> {
     let lease = holder.lease(terms, Tally::new(record))?;
 
     let bundle = directory.path().join("ca.pem");
-    Bundle::of_system().and(named).write(&bundle)?;
     let java = java::find(&surroundings);
-    let proxying =
-        Proxying { proxy: lease.address(), bundle: Some(&bundle), java: java.is_some(), trust_store: None };
+    let mut trust_store = None;
+    if let Some((certificates, ca_dir)) = &authority {
+        let own = Bundle::of_authority(certificates);
+        Bundle::of_system().and(named).and(own.clone()).write(&bundle)?;
+        if let Some(java) = &java {
+            trust_store = java
+                .trust_store(&own, ca_dir)
+                .inspect_err(|why| output::note(&format!("larder: Java will not trust the CA: {why}\n")))
+                .ok();
+        }
+    }
+    let proxying = Proxying {
+        proxy: lease.address(),
+        bundle: authority.is_some().then_some(bundle.as_path()),
+        java: java.is_some(),
+        trust_store: trust_store.as_deref(),
+    };
     let began = Instant::now();
     let ended = child::run(program, arguments, &variables(&surroundings, &proxying));
     let took = began.elapsed();
@@ -116,7 +139,7 @@ fn parent_of(surroundings: &Surroundings) -> Result<Option<Parent>, Failure> {
 }
 
 /// A path that another process, with another working directory, understands.
-fn absolute(path: &Path) -> std::path::PathBuf {
+pub(crate) fn absolute(path: &Path) -> std::path::PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 

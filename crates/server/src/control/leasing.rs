@@ -31,6 +31,9 @@ pub struct Lend {
     /// The next proxy, `host:port`. Default: the proxy's own next hop.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
+    /// The directory of the CA that tunnels are opened with. Default: none, and none is opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_dir: Option<PathBuf>,
     /// PEM files whose certificates are trusted towards origins, besides those that the proxy trusts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ca_files: Vec<PathBuf>,

@@ -43,8 +43,12 @@ impl Ledger {
         }
     }
 
-    /// Enters a finished request.
+    /// Enters a finished request. A tunnel that was opened is none: the requests inside are.
     pub(crate) fn enter(&self, transaction: &Transaction) {
+        let refused = transaction.detail.is_some();
+        if transaction.outcome == Outcome::Opened && !refused {
+            return;
+        }
         let add = |sum: &AtomicU64, by: u64| sum.fetch_add(by, Ordering::Relaxed);
         let missing =
             transaction.detail.as_deref() == Some(OFFLINE) && transaction.outcome == Outcome::OnlyIfCached;
@@ -63,8 +67,10 @@ impl Ledger {
         add(&self.network_bytes, transaction.origin_received);
         if missing {
             add(&self.missing, 1);
-        } else if matches!(transaction.outcome, Outcome::UpstreamFailure | Outcome::Denied | Outcome::Invalid)
-        {
+        } else if matches!(
+            transaction.outcome,
+            Outcome::UpstreamFailure | Outcome::Denied | Outcome::Invalid | Outcome::Opened
+        ) {
             add(&self.failures, 1);
         }
         if self.all || missing {

@@ -22,12 +22,14 @@ pub(crate) use ledger::Ledger;
 pub(crate) use listener::{Lent, serve_all};
 
 use crate::access::AccessRules;
-use crate::config::{Access, Config, Destination, Listener, ListenerKind, Parent};
+use crate::config::{Access, Config, Destination, Listener, Parent};
 use crate::control::{Fetched, Lend};
 use crate::error::StartError;
+use crate::intercept::Interception;
 use crate::listener::Bound;
 use crate::origin::{Connector, OriginTls};
 use crate::shared::Proxy;
+use crate::tls::CaDirectory;
 
 /// Leases at a time.
 const LEASES: usize = 256;
@@ -130,10 +132,22 @@ impl Lender {
         let ground = self.ground.get().ok_or(NotLent::NotNow)?;
         let hop = self.hop(ground, terms)?;
         let mut config = ground.proxy.config.clone();
+        let intercept = terms.ca_dir.is_some();
+        config.intercept.authorities = match &terms.ca_dir {
+            Some(dir) => {
+                let loaded = CaDirectory::new(dir.clone()).load(ground.proxy.clock.now());
+                Some(loaded.map_err(|error| NotLent::Wrong(error.to_string()))?)
+            }
+            None => None,
+        };
+        let interception = Interception::new(&config.intercept, &config.limits).map_err(NotLent::Start)?;
         config.offline |= terms.offline;
         config.upstream.parent = hop.parent.clone();
-        let wanted =
-            Listener { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), kind: ListenerKind::Forward };
+        let wanted = Listener {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            intercept,
+            ..Listener::default()
+        };
         let bound = Bound::open(&wanted, &config).map_err(NotLent::Start)?;
         let address = bound.context.address;
         let tls = if hop.ca_files.is_empty() {
@@ -144,7 +158,7 @@ impl Lender {
         };
         let (sender, lines) = mpsc::channel(LINES);
         let ledger = Arc::new(Ledger::new(sender, terms.record));
-        let proxy = Arc::new(derived(ground, config, address, &ledger));
+        let proxy = Arc::new(derived(ground, config, interception, address, &ledger));
         let connector = Arc::new(Connector::new(
             Arc::clone(&proxy.rules),
             tls,
@@ -263,7 +277,13 @@ impl Drop for Lease {
 
 /// The proxy of one lease. A command under it may reach what it could reach without: CONNECT goes to every port. Loopback
 /// and metadata services stay out of reach, since every user of this machine can reach the listener.
-fn derived(ground: &Ground, config: Config, address: SocketAddr, ledger: &Arc<Ledger>) -> Proxy {
+fn derived(
+    ground: &Ground,
+    config: Config,
+    interception: Option<Interception>,
+    address: SocketAddr,
+    ledger: &Arc<Ledger>,
+) -> Proxy {
     let proxy = &ground.proxy;
     let access = Access { connect_ports: (1..=u16::MAX).collect(), ..config.access.clone() };
     let parent = config.upstream.parent.iter();
@@ -281,6 +301,7 @@ fn derived(ground: &Ground, config: Config, address: SocketAddr, ledger: &Arc<Le
         access_log: proxy.access_log.clone(),
         ledger: Some(Arc::clone(ledger)),
         own: proxy.own.clone(),
+        interception,
         connections: Arc::clone(&proxy.connections),
         boundaries: AtomicUsize::new(0),
     }
