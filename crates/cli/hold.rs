@@ -9,7 +9,7 @@ use larder_storage::OpenError;
 use crate::args::HoldArgs;
 use crate::failure::Failure;
 use crate::serve::{self, Until};
-use crate::{door, output};
+use crate::{door, output, sys};
 
 /// It owns the store, and can be asked.
 pub(crate) const READY: &str = "ready";
@@ -19,6 +19,7 @@ pub(crate) const BUSY: &str = "busy";
 
 /// Runs until nobody has leased a listener for a while, or until a signal ends it.
 pub(crate) fn run(args: HoldArgs) -> Result<(), Failure> {
+    sys::close_inherited();
     // It fails where this process leads a group already, as in a debugger; then it leads that.
     let _ = rustix::process::setsid();
     let mut settings = door::settings(args.store)?;

@@ -25,6 +25,7 @@ mod select;
 mod serve;
 mod settings;
 mod stats;
+mod sys;
 mod terminal;
 mod units;
 mod values;

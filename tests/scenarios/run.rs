@@ -310,6 +310,23 @@ fn the_owner_leaves_after_the_last_run() {
 }
 
 #[test]
+fn whoever_waits_for_a_pipe_of_a_run_does_not_wait_for_the_owner() {
+    let cache = Cache::new();
+    let script = r#"exec 7>&1; exec "$@""#;
+    let mut command = larder();
+    command.args(["run", "--no-intercept", "--linger", "60s", "--cache-dir"]).arg(cache.path().join("cache"));
+    command.args(["--", "echo", "done"]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, "sh"]).arg(command.get_program()).args(command.get_args());
+    // Its end of the pipe is standard output and descriptor 7.
+    let output = shell.stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.stdout, b"done\n");
+    assert!(cache.is_owned(), "the owner lingers");
+    let owner = std::fs::read_to_string(cache.path().join("cache/lock")).unwrap();
+    signal(owner.trim().parse().unwrap(), "TERM");
+}
+
+#[test]
 fn exit_codes_are_the_commands_own() {
     let cache = Cache::new();
     let code = |words: &[&str]| {

@@ -190,6 +190,17 @@ mod tests {
     }
 
     #[test]
+    fn the_page_names_every_variable() {
+        let page = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/run.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        for name in PROXY.iter().chain(&NO_PROXY).chain(&CERTIFICATES).chain([&JAVA]) {
+            // Those of the first row stand there in one case.
+            let named = format!("`{name}`");
+            assert!(page.contains(&named) || page.contains(&named.to_ascii_lowercase()), "{name}");
+        }
+    }
+
+    #[test]
     fn no_proxy_keeps_what_was_there_in_either_case_and_names_nothing_twice() {
         let set = set(
             &[("no_proxy", "a.example, .b.example"), ("NO_PROXY", "LOCALHOST,c.example,a.example")],

@@ -294,6 +294,21 @@ fn tcp_may_change_things_with_the_token_only() {
 }
 
 #[test]
+fn listeners_are_lent_on_the_socket_alone() {
+    let running = Running::start(Some(TOKEN));
+    for path in ["/lend", "/release"] {
+        assert_eq!(running.post(path, "", "{}").0, 401);
+        let (status, answer) = running.post(path, "Authorization: Bearer s3cret\r\n", "{}");
+        assert!(status == 403 && answer.contains("on the control socket alone"), "{answer}");
+    }
+    let client = Client::connect(running.dir.path()).unwrap().unwrap();
+    // No worker runs here, which is how a proxy looks that is starting.
+    let refused = client.lend(&Lend::default(), |_| true).unwrap_err();
+    assert!(matches!(refused, ClientError::Refused { status: 503, .. }), "{refused:?}");
+    assert!(!client.release(1).unwrap().released);
+}
+
+#[test]
 fn without_a_configured_token_tcp_is_told_how_to_set_one() {
     let running = Running::start(None);
     let (status, answer) = running.post("/purge", "Authorization: Bearer \r\n", r#"{"all":true}"#);

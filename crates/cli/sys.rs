@@ -1,0 +1,26 @@
+//! What the standard library has no safe call for. The only module of this program that may do so.
+
+use std::fs;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+/// Where a process finds its own descriptors, each by its number.
+const DESCRIPTORS: &str = "/dev/fd";
+
+/// Closes what this process has inherited besides the standard streams: whoever waits for the end of a pipe must not wait for
+/// a process that was started on the side. To be called before anything is opened.
+#[allow(
+    unsafe_code,
+    reason = "nobody owns an inherited descriptor, and closing one that nobody owns has no safe call"
+)]
+pub(crate) fn close_inherited() {
+    let Ok(entries) = fs::read_dir(DESCRIPTORS) else { return };
+    let open: Vec<RawFd> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for descriptor in open.into_iter().filter(|descriptor| *descriptor > 2) {
+        // The directory that was read is closed by now.
+        if rustix::fs::lstat(format!("{DESCRIPTORS}/{descriptor}")).is_ok() {
+            // SAFETY: nothing has been opened yet, so that no value of this process owns it.
+            drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
+        }
+    }
+}
