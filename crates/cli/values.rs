@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use larder_policy::packages::RuleId;
 use larder_policy::{Fields, HostPattern, Scheme, TargetUri};
-use larder_server::config::{AccessLogFormat, AccessLogTarget, Destination, Parent};
+use larder_server::config::{AccessLogFormat, AccessLogTarget, Credentials, Destination, Parent};
 use larder_server::control::Sort;
 use larder_storage::Verify;
 use larder_storage::eviction::Algorithm;
@@ -133,8 +133,17 @@ pub(crate) fn reverse_origin(text: &str) -> Result<TargetUri, String> {
     Ok(uri)
 }
 
-/// A parent proxy: `http://host:port`.
+/// A parent proxy: `http://host:port`, or `http://user:password@host:port`.
 pub(crate) fn parent(text: &str) -> Result<Parent, String> {
+    let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| (scheme, rest));
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (user, host) = match authority.rsplit_once('@') {
+        Some((user, host)) => (Some(user), host),
+        None => (None, authority),
+    };
+    // The user's part is not repeated, as it may hold a password.
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    let text = format!("{scheme}{separator}{host}{path}");
     let fault = |why: String| Err(format!("`{text}` is not a parent proxy: {why}"));
     let Ok(uri) = TargetUri::parse(text.as_bytes()) else {
         let remedy = if text.contains("://") {
@@ -151,11 +160,34 @@ pub(crate) fn parent(text: &str) -> Result<Parent, String> {
         return fault("it has no path; write `http://host:port`".to_owned());
     }
     // The parsed form does not tell `http://host` from `http://host:80`, and proxies are seldom at port 80.
-    let authority = text.split_once("://").map_or(text, |(_, rest)| rest).trim_end_matches('/');
-    if authority.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
+    if host.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
         return fault(format!("it has no port; write `http://{}:3128`", uri.host()));
     }
-    Ok(Parent { host: uri.host().to_owned(), port: uri.port() })
+    let credentials = match user.map(credentials) {
+        Some(None) => {
+            return fault("user and password are not text once their %XX are read".to_owned());
+        }
+        known => known.flatten(),
+    };
+    Ok(Parent { host: uri.host().to_owned(), port: uri.port(), credentials })
+}
+
+/// `user:password`, each percent-encoded (RFC 3986, 3.2.1).
+fn credentials(text: &str) -> Option<Credentials> {
+    let (user, password) = text.split_once(':').unwrap_or((text, ""));
+    Some(Credentials::basic(&decoded(user)?, &decoded(password)?))
+}
+
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut parts = text.split('%');
+    bytes.extend_from_slice(parts.next()?.as_bytes());
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// Where the access log goes: a file, or `-` for standard output.
@@ -433,6 +465,14 @@ mod tests {
         assert!(parent("http://[::1]").unwrap_err().ends_with("write `http://[::1]:3128`"));
         assert!(parent("https://p.example:3128").unwrap_err().contains("plain HTTP"));
         assert!(parent("http://p.example:3128/x").unwrap_err().contains("has no path"));
+        let known = parent("http://ann:p%40ss%3a@p.example:3128").unwrap();
+        assert_eq!(known.credentials, Some(Credentials::basic("ann", "p@ss:")));
+        assert!(!format!("{known:?}").contains("YW5u"), "{known:?}");
+        for wrong in
+            ["http://ann:s3cret@p.example", "http://ann:s3cret%zz@p.example:1", "ann:s3cret@p.example:1"]
+        {
+            assert!(!parent(wrong).unwrap_err().contains("s3cret"), "{wrong}");
+        }
         assert!(parent("p.example:3128").unwrap_err().ends_with("write one like `http://p.example:3128`"));
     }
 

@@ -6,7 +6,8 @@ use crate::support::{Origin, Proxy};
 
 fn child_of(parent: std::net::SocketAddr) -> Proxy {
     Proxy::with(move |config, _| {
-        config.upstream.parent = Some(Parent { host: parent.ip().to_string(), port: parent.port() });
+        let (host, port) = (parent.ip().to_string(), parent.port());
+        config.upstream.parent = Some(Parent { host, port, credentials: None });
         config.access.connect_ports = (1..=u16::MAX).collect();
     })
 }

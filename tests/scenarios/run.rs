@@ -420,10 +420,26 @@ fn a_run_within_a_run_goes_the_outer_ones_way() {
 }
 
 #[test]
-fn a_parent_with_a_password_is_refused_without_repeating_it() {
+fn a_parent_is_shown_its_password_and_nobody_else_is() {
+    let parent = Origin::start(|request, reply| match request.method.as_str() {
+        "CONNECT" => reply.send(403, &[], b""),
+        _ => reply.fresh("x"),
+    });
     let cache = Cache::new();
+    let mut command = plain(&cache, &[], &["sh", "-c", SHOW_AND_WAIT]);
+    command.env("HTTPS_PROXY", parent.url("/").replace("//", "//ann:s%33cret@"));
+    let run = Run::of(command);
+    assert_eq!(run.get("http://far.example/x").text(), "x");
+    run.connect().send("CONNECT far.example:443 HTTP/1.1\r\nHost: far.example:443\r\n\r\n").response("GET");
+    parent.wait_for(2);
+    for received in parent.received() {
+        // printf ann:s3cret | base64
+        assert_eq!(received.field("proxy-authorization"), Some("Basic YW5uOnMzY3JldA=="), "{received:?}");
+    }
+    run.end(0);
+
     let mut command = plain(&cache, &[], &["true"]);
-    let output = command.env("HTTPS_PROXY", "http://ann:s3cret@proxy.example:3128").output().unwrap();
+    let output = command.env("HTTPS_PROXY", "socks5://ann:s3cret@proxy.example:3128").output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(said.contains("HTTPS_PROXY") && said.contains("--parent") && !said.contains("s3cret"), "{said}");

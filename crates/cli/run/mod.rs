@@ -67,7 +67,8 @@ pub(crate) fn run(args: RunArgs) -> Result<(), Failure> {
         ca_dir: authority.as_ref().map(|(_, directory)| directory.clone()),
         offline,
         record: record.is_some(),
-        parent: parent.map(|parent| format!("{}:{}", parent.host, parent.port)),
+        parent: parent.as_ref().map(|parent| format!("{}:{}", parent.host, parent.port)),
+        credentials: parent.and_then(|parent| parent.credentials),
         ca_files: upstream.ca_files.iter().map(|file| absolute(file)).collect(),
     };
     if !named.is_empty() {
@@ -129,13 +130,13 @@ fn parent_of(surroundings: &Surroundings) -> Result<Option<Parent>, Failure> {
         return Err(wrong("it is not spoken to in plain HTTP"));
     }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.contains('@') {
-        return Err(wrong("it wants a user and a password"));
-    }
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     // Clients take a proxy without a port to be at 80; curl alone takes 1080.
-    let port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    let url = if port { format!("http://{authority}") } else { format!("http://{authority}:80") };
-    values::parent(&url).map(Some).map_err(|_| wrong("it is not `http://host:port`"))
+    let port =
+        if host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) { "" } else { ":80" };
+    values::parent(&format!("http://{authority}{port}"))
+        .map(Some)
+        .map_err(|_| wrong("it is not `http://host:port`"))
 }
 
 /// A path that another process, with another working directory, understands.
@@ -163,7 +164,8 @@ mod tests {
         assert_eq!(parent("proxy.example:3128"), "proxy.example:3128");
         assert_eq!(parent("http://proxy.example"), "proxy.example:80");
         assert_eq!(parent(""), "");
-        let refused = parent("http://ann:secret@proxy.example:3128");
+        assert_eq!(parent("http://ann:secret@proxy.example"), "proxy.example:80");
+        let refused = parent("http://ann:secret%zz@proxy.example:3128");
         assert!(refused.starts_with("https_proxy names a proxy") && !refused.contains("secret"), "{refused}");
         assert!(parent("socks5://proxy.example:1080").contains("plain HTTP"));
         assert!(parent("http://proxy.example:port").contains("http://host:port"));

@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn every_setting_of_flag_variable_and_file_is_overlaid() {
         let everything = "--listen 127.0.0.1:1 --reverse http://a.example --cache-dir /f --disk 1GiB --memory 1GiB \
-            --allow-client 10.0.0.1 --allow-destination a.example:1 --connect-ports 1 --upstream-ca office-ca.pem --parent http://p:1 --offline --intercept --ca-dir /ca \
+            --allow-client 10.0.0.1 --allow-destination a.example:1 --connect-ports 1 --upstream-ca office-ca.pem --parent http://u:p@p:1 --offline --intercept --ca-dir /ca \
             --admin 127.0.0.1:2 --admin-token 0123456789abcdef --access-log /f.log --log-format json --log-level trace --workers 7";
         let Command::Serve(args) =
             parse(format!("larder serve {everything}").split_whitespace()).unwrap().command

@@ -9,8 +9,11 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use ipnet::IpNet;
 use larder_policy::{HostPattern, PolicySettings, TargetUri};
+use serde::{Deserialize, Serialize};
 
 use crate::tls::{Authorities, Leaves};
 
@@ -305,6 +308,31 @@ pub struct Parent {
     pub host: String,
     /// Port.
     pub port: u16,
+    /// What it is shown of us. Default: nothing.
+    pub credentials: Option<Credentials>,
+}
+
+/// The value of `Proxy-Authorization` (RFC 9110, 11.7.2). It goes to the next proxy and nowhere else, `Debug` included.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Credentials(String);
+
+impl Credentials {
+    /// User and password, by the Basic scheme (RFC 7617).
+    #[must_use]
+    pub fn basic(user: &str, password: &str) -> Self {
+        Self(format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}"))))
+    }
+
+    pub(crate) fn value(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
 }
 
 /// Where the access log goes and how its lines look.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use larder_policy::{
     CacheKey, Conditions, CurrentAge, Decision, Exchange, ForwardReason, Freshened, OriginFailure,
-    PolicySettings, RequestFacts, Selected, StaleReason, StoredResponse, TargetUri, Timestamp, freshen,
-    invalidates, missing_for, reuse, reuse_offline, stale_on_error, storability,
+    PolicySettings, RequestFacts, Scheme, Selected, StaleReason, StoredResponse, TargetUri, Timestamp,
+    freshen, invalidates, missing_for, reuse, reuse_offline, stale_on_error, storability,
 };
 use larder_storage::{Stored, Tier, Variants};
 use tokio::sync::watch;
@@ -82,6 +82,13 @@ pub(crate) async fn answer<'a, U: Upload>(
     let mut fields = request.fields.clone();
     let via = format!("{} {}", version_digits(request.version), proxy.own.names.pseudonym);
     add(&mut fields, "Via", &via);
+    // The client's own was for us (RFC 9110, 11.7.2), and is not among these any more.
+    let parent = proxy.config.upstream.parent.as_ref().filter(|_| destination.scheme == Scheme::Http);
+    if let Some(credentials) = parent.and_then(|parent| parent.credentials.as_ref())
+        && fields.push("Proxy-Authorization", credentials.value()).is_err()
+    {
+        tracing::warn!("the credentials for the parent are no field value, and are left out");
+    }
     let outbound = Outbound { destination, method: request.method.clone(), path: path.to_owned(), fields };
     let answering = Answering { proxy, policy: &policy, target: uri, request };
     let ask = Ask { worker, request, uri, key, policy: &policy, outbound, answering };

@@ -42,7 +42,7 @@ POST /explain  {\"url\": URL, \"method\": \"GET\", \"fields\": [\"Name: value\"]
 POST /list     {\"select\": SELECTION, \"sort\": \"url\", \"size\" or \"age\", \"limit\": NUMBER}: what is stored, a line each
 POST /purge    SELECTION: removes stored responses
 POST /verify   {\"repair\": true or false}: compares every stored body with its digest, a line for each finding
-POST /lend     {\"offline\": BOOL, \"record\": BOOL, \"parent\": \"HOST:PORT\", \"ca_dir\": PATH,
+POST /lend     {\"offline\": BOOL, \"record\": BOOL, \"parent\": \"HOST:PORT\", \"credentials\": TEXT, \"ca_dir\": PATH,
                \"ca_files\": [PATH]}: a listener of one's own, while the
                answer is read; on the control socket alone
 POST /release  {\"lease\": NUMBER}: ends it well

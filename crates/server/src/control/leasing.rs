@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::explain::Rules;
 use super::stream::{Content, Written};
+use crate::config::Credentials;
 use crate::lease::Lease;
 
 /// The longest silence towards a lease's holder.
@@ -31,6 +32,9 @@ pub struct Lend {
     /// The next proxy, `host:port`. Default: the proxy's own next hop.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
+    /// What the next proxy is shown of us. Default: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
     /// The directory of the CA that tunnels are opened with. Default: none, and none is opened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_dir: Option<PathBuf>,

@@ -194,7 +194,8 @@ impl Lender {
             return Err(NotLent::Wrong(format!("the parent {parent} has no port")));
         };
         let port = port.parse().map_err(|_| NotLent::Wrong(format!("the parent {parent} has no port")))?;
-        let parent = Parent { host: host.to_ascii_lowercase(), port };
+        let (host, credentials) = (host.to_ascii_lowercase(), terms.credentials.clone());
+        let parent = Parent { host, port, credentials };
         if ground.addresses.iter().any(|address| leads_to(&parent, *address)) {
             return Ok(hop);
         }
@@ -321,10 +322,11 @@ mod tests {
     #[test]
     fn a_parent_that_is_a_listener_is_known_by_every_name() {
         let address = SocketAddr::from(([127, 0, 0, 1], 4000));
-        let leads = |host: &str, port| leads_to(&Parent { host: host.to_owned(), port }, address);
+        let parent = |host: &str, port| Parent { host: host.to_owned(), port, credentials: None };
+        let leads = |host: &str, port| leads_to(&parent(host, port), address);
         assert!(leads("127.0.0.1", 4000) && leads("localhost", 4000));
         assert!(!leads("127.0.0.1", 4001) && !leads("proxy.example", 4000) && !leads("[::1]", 4000));
-        assert!(leads_to(&Parent { host: "[::1]".to_owned(), port: 1 }, "[::1]:1".parse().unwrap()));
+        assert!(leads_to(&parent("[::1]", 1), "[::1]:1".parse().unwrap()));
     }
 
     #[tokio::test(start_paused = true)]

@@ -168,6 +168,9 @@ impl Connector {
         let mut fields = Fields::new();
         let terminated = || UpstreamError::Terminated { host: host.to_owned() };
         fields.push("Host", authority.as_bytes()).map_err(|_| terminated())?;
+        if let Some(credentials) = self.parent.as_ref().and_then(|parent| parent.credentials.as_ref()) {
+            fields.push("Proxy-Authorization", credentials.value()).map_err(|_| terminated())?;
+        }
         let (read, write) = tcp.into_split();
         let mut writer = http1::Writer::new(write);
         writer
