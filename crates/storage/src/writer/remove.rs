@@ -266,7 +266,18 @@ impl Writer {
             }
             // The index may still nominate it.
             None if !self.is_ready() => self.bury(fingerprint, place),
-            None => {}
+            None => self.look_again(fingerprint),
+        }
+    }
+
+    /// What a reader found bad has been copied elsewhere meanwhile, or is gone. The next one finds it there, if it reads from
+    /// disk: the variants beside it, which are in memory by then, would hide it for ever.
+    fn look_again(&self, fingerprint: Fingerprint) {
+        for nominee in self.shared.directory.find(fingerprint) {
+            let key = self.shared.segments.key(nominee.place).ok();
+            if let Some(key) = key.and_then(|key| CacheKey::from_stored(&key).ok()) {
+                self.shared.memory.remove(&key);
+            }
         }
     }
 
