@@ -8,13 +8,20 @@ use larder_server::config::PortCertificate;
 
 use crate::scenarios::intercept::opening;
 use crate::support::tls::{TlsOrigin, authority, certificate, client_config};
-use crate::support::{After, Gate, Origin, Proxy, bytes};
+use crate::support::{After, Gate, Origin, Proxy, bytes, eventually};
+
+type Change = dyn Fn(&mut larder_server::Config, &mut larder_storage::Options) + Send + Sync;
 
 /// A forward proxy whose port speaks TLS as `localhost`, and the PEM that its clients trust.
 fn over_tls() -> (Proxy, String) {
+    let (change, trusted) = tls_settings();
+    (Proxy::with(move |config, options| change(config, options)), trusted)
+}
+
+fn tls_settings() -> (Box<Change>, String) {
     let known = authority();
     let (certificate, key) = certificate(&known, "localhost");
-    let proxy = Proxy::with(move |config, options| {
+    let change = move |config: &mut larder_server::Config, options: &mut larder_storage::Options| {
         let files = PortCertificate {
             certificate: options.dir.with_file_name("port.pem"),
             key: options.dir.with_file_name("port.key"),
@@ -23,8 +30,8 @@ fn over_tls() -> (Proxy, String) {
         std::fs::write(&files.key, &key).unwrap();
         config.listeners[0].tls = Some(files);
         config.access.connect_ports = (1..=u16::MAX).collect();
-    });
-    (proxy, known.pem())
+    };
+    (Box::new(change), known.pem())
 }
 
 #[test]
@@ -55,12 +62,82 @@ fn many_streams_share_a_connection_and_a_fetch() {
     let (proxy, trusted) = over_tls();
     let client = proxy.connect().h2("localhost", client_config(&trusted, &["h2"]));
     let requests = (0..50).map(|_| Request::get(origin.url("/")).body(Default::default()).unwrap()).collect();
-    gate.open();
-    for answer in client.send_all(requests) {
+    let answers = client.send_all(requests, || {
+        origin.wait_for(1);
+        gate.open();
+    });
+    for answer in answers {
         let answer = answer.unwrap();
         assert!(answer.status == 200 && answer.body[..] == bytes(3, 200_000));
     }
     assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn what_was_begun_for_streams_that_are_reset_counts_until_it_is_over() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |_, reply| {
+        held.wait();
+        reply.send(200, &["Cache-Control: no-store"], b"late")
+    });
+    let (change, trusted) = tls_settings();
+    let proxy = Proxy::with(move |config, options| {
+        change(config, options);
+        config.limits.http2_streams = 5;
+    });
+    let client = proxy.connect().h2("localhost", client_config(&trusted, &["h2"]));
+    for n in 0..5 {
+        client.reset_before_the_answer(&origin.url(&format!("/{n}")), || origin.wait_for(n + 1));
+    }
+    assert!(client.get(&origin.url("/x")).is_err(), "there are as many as there may be");
+    assert_eq!(origin.count(), 5);
+    gate.open();
+    eventually("they are over", || client.get(&origin.url("/x")).is_ok_and(|answer| answer.text() == "late"));
+    eventually("each has its line", || proxy.figures().client_aborts == 5);
+}
+
+#[test]
+fn crumbs_of_a_cookie_are_one_field_and_a_get_without_content_is_none() {
+    let origin = Origin::start(|_, reply| reply.fresh("hello"));
+    let (proxy, trusted) = over_tls();
+    let client = proxy.connect().h2("localhost", client_config(&trusted, &["h2"]));
+    let crumbs = Request::get(origin.url("/c")).header("cookie", "a=1").header("cookie", "b=2");
+    client.send(crumbs.body(Default::default()).unwrap()).unwrap();
+    assert_eq!(origin.received()[0].field("cookie"), Some("a=1; b=2"));
+    client.get_with_an_empty_frame(&origin.url("/e")).unwrap();
+    assert_eq!(origin.received()[1].field("transfer-encoding"), None);
+    assert!(client.get_with_an_empty_frame(&origin.url("/e")).unwrap().is_hit());
+}
+
+#[test]
+fn heads_are_judged_as_strictly_as_those_of_http_1() {
+    let origin = Origin::start(|_, reply| reply.fresh("hello"));
+    let (proxy, trusted) = over_tls();
+    let client = proxy.connect().h2("localhost", client_config(&trusted, &["h2"]));
+    let status = |change: fn(http::request::Builder) -> http::request::Builder| {
+        client.send(change(Request::get(origin.url("/"))).body(Default::default()).unwrap()).unwrap().status
+    };
+    assert_eq!(status(|request| request), 200);
+    assert_eq!(status(|request| request.header("host", "evil.example")), 400);
+    assert_eq!(status(|request| (0..101).fold(request, |all, n| all.header(format!("x-{n}"), "1"))), 431);
+    // What is asked for under another name than the port's own is no page of the proxy's.
+    let elsewhere = client.get("https://elsewhere.invalid/").unwrap();
+    assert_eq!(elsewhere.status, 502, "{}", elsewhere.text());
+}
+
+#[test]
+fn a_connection_that_says_nothing_is_closed() {
+    let (certified, trusted) = tls_settings();
+    let proxy = Proxy::with(move |config, options| {
+        certified(config, options);
+        config.limits.keep_alive_timeout = std::time::Duration::from_millis(50);
+    });
+    let silent = proxy.connect().tls("localhost", client_config(&trusted, &["h2"])).unwrap();
+    let mut silent = silent;
+    // Settings and a farewell, perhaps, and then the end.
+    silent.rest();
+    eventually("it is gone", || proxy.figures().client_connections.open == 0);
 }
 
 #[test]
@@ -130,8 +207,7 @@ fn connect_works_over_a_stream() {
     let (proxy, trusted) = over_tls();
     let client = proxy.connect().h2("localhost", client_config(&trusted, &["h2"]));
     assert_eq!(client.tunnel(&to, b"up").unwrap(), b"down");
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    assert_eq!(client.tunnel(&closed, b"up"), Err(502));
+    assert_eq!(client.tunnel("nowhere.invalid:443", b"up"), Err(502));
 }
 
 #[test]

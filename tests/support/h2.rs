@@ -1,12 +1,16 @@
 //! A client that speaks HTTP/2 over TLS.
 
+use std::convert::Infallible;
 use std::net::TcpStream;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
+use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
@@ -16,10 +20,31 @@ use tokio_rustls::TlsConnector;
 
 use super::client::Client;
 
+type AnyBody = BoxBody<Bytes, Infallible>;
+
+fn body(body: impl Body<Data = Bytes, Error = Infallible> + Send + Sync + 'static) -> AnyBody {
+    BoxBody::new(body)
+}
+
+/// One frame without a byte in it, and then the end.
+struct EmptyFrame(bool);
+
+impl Body for EmptyFrame {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(std::mem::take(&mut self.0).then(|| Ok(Frame::data(Bytes::new()))))
+    }
+}
+
 /// One connection. Its runtime ends with it.
 pub struct H2Client {
     runtime: Runtime,
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<AnyBody>,
 }
 
 /// A response, whole.
@@ -78,19 +103,28 @@ impl H2Client {
     }
 
     pub fn send(&self, request: Request<Full<Bytes>>) -> hyper::Result<H2Response> {
+        self.send_body(request.map(body))
+    }
+
+    fn send_body(&self, request: Request<AnyBody>) -> hyper::Result<H2Response> {
         let mut sender = self.sender.clone();
         self.runtime.block_on(async { H2Response::read(sender.send_request(request).await?).await })
     }
 
-    /// All at once; the answers in the order of the requests.
-    pub fn send_all(&self, requests: Vec<Request<Full<Bytes>>>) -> Vec<hyper::Result<H2Response>> {
+    /// All at once, and then what is to happen meanwhile; the answers in the order of the requests.
+    pub fn send_all(
+        &self,
+        requests: Vec<Request<Full<Bytes>>>,
+        meanwhile: impl FnOnce(),
+    ) -> Vec<hyper::Result<H2Response>> {
         let tasks: Vec<_> = requests
             .into_iter()
             .map(|request| {
-                let mut sender = self.sender.clone();
+                let (mut sender, request) = (self.sender.clone(), request.map(body));
                 self.runtime.spawn(async move { H2Response::read(sender.send_request(request).await?).await })
             })
             .collect();
+        meanwhile();
         self.runtime.block_on(async {
             let mut answers = Vec::with_capacity(tasks.len());
             for task in tasks {
@@ -100,11 +134,27 @@ impl H2Client {
         })
     }
 
+    /// A GET that is given up once `begun` returns.
+    pub fn reset_before_the_answer(&self, url: &str, begun: impl FnOnce()) {
+        let mut sender = self.sender.clone();
+        let request = Request::get(url).body(body(Full::default())).unwrap();
+        let task = self.runtime.spawn(async move { sender.send_request(request).await.map(|_| ()) });
+        begun();
+        task.abort();
+        assert!(self.runtime.block_on(task).unwrap_err().is_cancelled());
+    }
+
+    /// A GET that says only by an empty frame that it has no content.
+    pub fn get_with_an_empty_frame(&self, url: &str) -> hyper::Result<H2Response> {
+        let request = Request::get(url).body(body(EmptyFrame(true))).unwrap();
+        self.send_body(request)
+    }
+
     /// Bytes through a tunnel that CONNECT asks for: what is sent, and what comes back until the end.
     pub fn tunnel(&self, to: &str, sent: &'static [u8]) -> Result<Vec<u8>, u16> {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut sender = self.sender.clone();
-        let request = Request::connect(to).body(Full::default()).unwrap();
+        let request = Request::connect(to).body(body(Full::default())).unwrap();
         self.runtime.block_on(async {
             let response = sender.send_request(request).await.unwrap();
             if response.status() != 200 {

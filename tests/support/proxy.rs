@@ -54,6 +54,7 @@ impl Proxy {
             workers: 2,
             ..Config::default()
         };
+        config.control_socket = Some(larder_server::control::socket_path(&options.dir));
         config.access.allow_destinations = vec![Destination::Network("127.0.0.0/8".parse().unwrap())];
         settings(&mut config, &mut options);
         let store = Store::open(options).unwrap();
@@ -91,6 +92,11 @@ impl Proxy {
     /// GET with these field lines.
     pub fn get_with(&self, url: &str, fields: &[&str]) -> super::message::Response {
         self.connect().get(url, fields)
+    }
+
+    /// What it counts.
+    pub fn figures(&self) -> larder_server::Figures {
+        larder_server::control::Client::connect(&self.cache_dir()).unwrap().unwrap().stats().unwrap()
     }
 
     /// Moves the clock.

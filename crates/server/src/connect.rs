@@ -5,7 +5,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use http::StatusCode;
 use larder_policy::{ForwardReason, HostPort};
@@ -16,11 +15,12 @@ use crate::entrance::Entrance;
 use crate::error::UpstreamError;
 use crate::intercept::{self, Refused, Verdict};
 use crate::listener::serve_tls;
+use crate::pages;
 use crate::record::Record;
 use crate::request::Rejection;
 use crate::respond::Answer;
 use crate::transaction::{Ending, NextHop, Outcome};
-use crate::tunnel::{self, Carried};
+use crate::tunnel::{self, Carried, Ended};
 
 /// The first byte of a TLS handshake (RFC 8446, 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -50,7 +50,8 @@ pub(crate) async fn open(
     let refuse = |status, reason: String| {
         Box::new(proxy.own.rejection(&Rejection { status, reason: reason.into() }, now))
     };
-    if !proxy.rules.permits_connect_port(to.port()) {
+    // What the proxy answers itself is no destination.
+    if to.host() != pages::OWN_NAME && !proxy.rules.permits_connect_port(to.port()) {
         let reason = format!(
             "CONNECT may not reach port {}; the operator can allow it with --connect-ports",
             to.port()
@@ -102,19 +103,43 @@ impl Opening {
     }
 
     /// The client did not take its 200.
-    pub(crate) fn give_up(self, entrance: &Entrance) {
-        self.record.finish(&entrance.worker, None, (0, 0), 0, Ending::ClientAborted);
+    pub(crate) fn give_up(self) {
+        let Self { mut record, .. } = self;
+        record.transaction.status = 200;
+        record.transaction.outcome = Outcome::Tunnel;
+        record.finish(None, (0, 0), 0, Ending::ClientAborted);
     }
 }
 
-async fn carry(entrance: &Entrance, mut record: Record, client: ByteStream, head: u64, server: ByteStream) {
+/// What the log will be told of a tunnel, whichever way it ends: also one that is cut when the proxy stops.
+struct Tally {
+    record: Option<Record>,
+    head: u64,
+    carried: Arc<Carried>,
+    ending: Ending,
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        let Some(mut record) = self.record.take() else { return };
+        let (up, down) = (self.carried.up(), self.carried.down());
+        record.transaction.origin_received = down;
+        record.finish(None, (self.head + down, down), up, self.ending);
+    }
+}
+
+async fn carry(entrance: &Entrance, record: Record, client: ByteStream, head: u64, server: ByteStream) {
     let _entered = entrance.proxy().metrics.tunnels.enter();
-    let carried = Carried::default();
+    let carried = Arc::new(Carried::default());
+    let record = Some(record);
+    let mut tally = Tally { record, head, carried: Arc::clone(&carried), ending: Ending::ClientAborted };
     let idle = entrance.proxy().config.limits.tunnel_idle_timeout;
-    tunnel::carry(client, server, idle, &carried).await;
-    let (up, down) = (carried.up.load(Ordering::Relaxed), carried.down.load(Ordering::Relaxed));
-    record.transaction.origin_received = down;
-    record.finish(&entrance.worker, None, (head + down, down), up, Ending::Complete);
+    let draining = entrance.worker.draining.clone();
+    tally.ending = match tunnel::carry(client, server, idle, draining, &carried).await {
+        Ended::Both | Ended::Silence => Ending::Complete,
+        Ended::Client => Ending::ClientAborted,
+        Ended::Server => Ending::OriginAborted,
+    };
 }
 
 /// A tunnel that is to be opened: TLS ends here, and what is inside is served as any request.
@@ -131,14 +156,14 @@ async fn look_inside(
     match first {
         Ok(Ok(Some(TLS_HANDSHAKE))) => {}
         Ok(Ok(None) | Err(_)) => {
-            record.finish(&entrance.worker, None, (head, 0), 0, Ending::ClientAborted);
+            record.finish(None, (head, 0), 0, Ending::ClientAborted);
             return;
         }
         // Something else than TLS, or a server that speaks first.
         Ok(Ok(Some(_))) | Err(_) if required => {
             record.transaction.outcome = Outcome::Denied;
             record.transaction.detail = Some("not-tls".to_owned());
-            record.finish(&entrance.worker, None, (head, 0), 0, Ending::Complete);
+            record.finish(None, (head, 0), 0, Ending::Complete);
             return;
         }
         Ok(Ok(Some(_))) | Err(_) => {
@@ -151,7 +176,7 @@ async fn look_inside(
                 Err(error) => {
                     record.transaction.outcome = Outcome::UpstreamFailure;
                     record.transaction.detail = Some(error.token().to_owned());
-                    record.finish(&entrance.worker, None, (head, 0), 0, Ending::OriginAborted);
+                    record.finish(None, (head, 0), 0, Ending::OriginAborted);
                 }
             }
             return;
@@ -165,12 +190,12 @@ async fn look_inside(
             record.transaction.outcome =
                 if required || refused.is_ours() { Outcome::Denied } else { Outcome::Opened };
             record.transaction.detail = Some(refused.word().to_owned());
-            record.finish(&entrance.worker, None, (head, 0), 0, Ending::ClientAborted);
+            record.finish(None, (head, 0), 0, Ending::ClientAborted);
             return;
         }
     };
     record.transaction.outcome = Outcome::Opened;
-    record.finish(&entrance.worker, None, (head, 0), 0, Ending::Complete);
+    record.finish(None, (head, 0), 0, Ending::Complete);
     let _opened = entrance.proxy().metrics.opened_tunnels.enter();
     serve_tls(Arc::new(entrance.inside(to)), tls).await;
 }

@@ -101,22 +101,22 @@ impl<H: Halves> Connection<H> {
         let entrance = Arc::clone(&self.entrance);
         let worker = &entrance.worker;
         let proxy = &worker.proxy;
-        let mut record = Record::new(&head, entrance.client, proxy.clock.now());
+        let mut record = Record::new(&entrance, &head);
         let framing = match http1::request_framing(&head) {
             Ok(framing) => framing,
-            Err(error) => return Requested::Answered(self.refuse(record, &rejection_of(error)).await),
+            Err(error) => return Requested::Answered(self.refuse(record, &rejection_of(error), 0).await),
         };
         let version = head.version;
         // A proxy does not honour an HTTP/1.0 client's keep-alive (RFC 9112, C.2.2).
         let persists = version == Version::Http11 && http1::persists(version, &head.fields);
         let request = match entrance.admit(head, &mut record) {
             Ok(request) => request,
-            Err(answer) => return Requested::Answered(self.conclude(record, *answer).await),
+            Err(answer) => return Requested::Answered(self.conclude(record, *answer, 0).await),
         };
         if let Target::Tunnel(to) = &request.target {
             return match connect::open(&entrance, record, to.clone()).await {
                 Ok(opening) => Requested::Tunnel(Box::new(opening)),
-                Err((record, answer)) => Requested::Answered(self.conclude(record, *answer).await),
+                Err((record, answer)) => Requested::Answered(self.conclude(record, *answer, 0).await),
             };
         }
 
@@ -150,7 +150,9 @@ impl<H: Halves> Connection<H> {
                 Ok(Answered { mut answer, uploading }) => {
                     let arrived = received.load(Ordering::Relaxed);
                     let awaits_word = request.expects_continue && arrived == 0;
-                    if uploading.is_some() || awaits_word || !is_short(framing, arrived, drain_bytes) {
+                    let unread =
+                        uploading.is_some() || awaits_word || !is_short(framing, arrived, drain_bytes);
+                    if unread || answer.ends_connection {
                         // Content may stay unread: the client is told at once that the connection ends.
                         responder.persists = false;
                     }
@@ -169,7 +171,7 @@ impl<H: Halves> Connection<H> {
         let sent = responder.sent();
         let reusable = responder.persists && responder.encoder == BodyEncoder::Ended;
         let until_close = responder.encoder == BodyEncoder::UntilClose;
-        record.finish(worker, Some(&answer), sent, received.load(Ordering::Relaxed), ending);
+        record.finish(Some(&answer), sent, received.load(Ordering::Relaxed), ending);
         Requested::Answered(match ending {
             Ending::Complete if reusable && upload.drop_rest(drain_bytes).await => Next::Continue,
             Ending::Complete => Next::Close,
@@ -188,31 +190,31 @@ impl<H: Halves> Connection<H> {
             },
             ClientFailed::Gone => {
                 let received = received.load(Ordering::Relaxed);
-                record.finish(&self.entrance.worker, None, (0, 0), received, Ending::ClientAborted);
+                record.finish(None, (0, 0), received, Ending::ClientAborted);
                 return Next::Cut;
             }
         };
-        self.refuse(record, &rejection).await
+        self.refuse(record, &rejection, received.load(Ordering::Relaxed)).await
     }
 
     /// A head that could be read, but is not carried out; its content is of unknown length, so that the connection ends.
-    async fn refuse(&mut self, record: Record, rejection: &Rejection) -> Next {
+    async fn refuse(&mut self, record: Record, rejection: &Rejection, received: u64) -> Next {
         let answer = self.entrance.proxy().own.rejection(rejection, record.started());
-        self.conclude(record, answer).await
+        self.conclude(record, answer, received).await
     }
 
     /// A head that could not be read.
     async fn unreadable(&mut self, rejection: &Rejection) -> Next {
         let (proxy, client) = (self.entrance.proxy(), self.entrance.client);
         let now = proxy.clock.now();
-        let record = Record::unreadable(client, now, rejection.status);
+        let record = Record::unreadable(&self.entrance, rejection.status);
         tracing::debug!(%client, "unreadable request: {}", rejection.reason);
         let answer = proxy.own.rejection(rejection, now);
-        self.conclude(record, answer).await
+        self.conclude(record, answer, 0).await
     }
 
     /// Sends an answer that ends the connection.
-    async fn conclude(&mut self, record: Record, mut answer: Answer) -> Next {
+    async fn conclude(&mut self, record: Record, mut answer: Answer, received: u64) -> Next {
         let worker = Arc::clone(&self.entrance.worker);
         let started = self.writer.written();
         let method = if record.transaction.method == "HEAD" { Method::HEAD } else { Method::GET };
@@ -228,7 +230,7 @@ impl<H: Halves> Connection<H> {
         };
         let ending = send(&mut answer, &method, false, None, &mut responder).await;
         let sent = responder.sent();
-        record.finish(&worker, Some(&answer), sent, 0, ending);
+        record.finish(Some(&answer), sent, received, ending);
         if ending == Ending::Complete { Next::Close } else { Next::Cut }
     }
 
@@ -243,7 +245,7 @@ impl<H: Halves> Connection<H> {
             Ok(client) if matches!(greeted, Ok(Ok(()))) => {
                 opening.carry_out(self.entrance, client, head).await;
             }
-            _ => opening.give_up(&self.entrance),
+            _ => opening.give_up(),
         }
     }
 

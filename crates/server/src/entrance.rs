@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use larder_policy::{CacheKey, HostPort};
 
+use crate::access::canonical;
 use crate::config::ListenerKind;
 use crate::http1::RequestHead;
+use crate::limits;
 use crate::origin::{ClientFailed, Destination, Interim, Upload};
 use crate::pages;
 use crate::pipeline::{self, Answered, Place};
@@ -21,8 +23,14 @@ pub(crate) struct Entrance {
     pub(crate) worker: Arc<Worker>,
     pub(crate) listener: Arc<ListenerContext>,
     pub(crate) client: SocketAddr,
+    /// The proxy's end of its connection.
+    pub(crate) local: SocketAddr,
     /// Whether the client came over TLS.
     pub(crate) secure: bool,
+    /// The name by which it asked for the port's certificate.
+    pub(crate) asked_as: Option<String>,
+    /// Its place among the connections, which whatever is under way for it keeps.
+    pub(crate) place: Arc<limits::Place>,
     /// What the tunnel was asked for that this is inside of.
     pub(crate) inside: Option<HostPort>,
 }
@@ -40,6 +48,13 @@ impl Entrance {
     /// Whether clients ask here for whatever they like.
     pub(crate) fn is_forward(&self) -> bool {
         matches!(self.way(), Way::Forward)
+    }
+
+    /// Whether a host means the proxy itself, for a client that came over TLS.
+    pub(crate) fn is_own(&self, host: &str) -> bool {
+        let asked = self.asked_as.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(host));
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        asked || bare.parse() == Ok(self.local.ip()) || host.eq_ignore_ascii_case(pages::OWN_NAME)
     }
 
     fn way(&self) -> Way<'_> {
@@ -90,5 +105,10 @@ impl Entrance {
             Destination { scheme: asked.scheme(), host: asked.host().to_owned(), port: asked.port() };
         let place = Place { key, destination, policy: Arc::clone(policy) };
         pipeline::answer(&self.worker, request, place, upload, interim).await
+    }
+
+    /// The proxy's own address, as this client would write it.
+    pub(crate) fn own_address(&self) -> SocketAddr {
+        SocketAddr::new(canonical(self.local.ip()), self.local.port())
     }
 }

@@ -36,6 +36,11 @@ impl ConnectionLimits {
         Some(Place { limits: Arc::clone(self), client, _permit: permit })
     }
 
+    /// A place for what is no connection of its own but counts as one; none when there is none left.
+    pub(crate) fn try_place(self: &Arc<Self>, client: IpAddr) -> Option<Place> {
+        self.place(client, Arc::clone(&self.all).try_acquire_owned().ok()?)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }

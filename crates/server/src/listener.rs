@@ -160,23 +160,29 @@ async fn serve(
     let _entered = worker.proxy.metrics.client_connections.enter();
     // Answers are gathered before they are written, so that nothing is won by waiting for more.
     let _ = stream.set_nodelay(true);
-    let secure = context.tls.is_some();
-    let entrance = Arc::new(Entrance { worker, listener: context, client, secure, inside: None });
-    match &entrance.listener.tls {
+    let local = stream.local_addr().unwrap_or(context.address);
+    let tls = context.tls.clone();
+    let secure = tls.is_some();
+    let (place, asked_as) = (Arc::new(place), None);
+    let mut entrance =
+        Entrance { worker, listener: context, client, local, secure, asked_as, place, inside: None };
+    match tls {
         None => {
             let (read, write) = stream.into_split();
-            Connection::<Tcp>::new(entrance, read, write).serve().await;
+            Connection::<Tcp>::new(Arc::new(entrance), read, write).serve().await;
         }
         Some(tls) => {
             let handshake = tls.accept(ByteStream::tcp(stream));
             match timeout(entrance.proxy().config.limits.handshake_timeout, handshake).await {
-                Ok(Ok(stream)) => serve_tls(entrance, stream).await,
+                Ok(Ok(stream)) => {
+                    entrance.asked_as = stream.get_ref().1.server_name().map(str::to_owned);
+                    serve_tls(Arc::new(entrance), stream).await;
+                }
                 Ok(Err(error)) => tracing::debug!(%client, "TLS handshake failed: {error}"),
                 Err(_) => tracing::debug!(%client, "the TLS handshake took too long"),
             }
         }
     }
-    drop(place);
 }
 
 /// What the two sides of a TLS connection have agreed to speak.

@@ -34,7 +34,9 @@ pub(crate) fn answer(entrance: &Entrance, request: &ProxyRequest, path: &str) ->
         add(&mut answer.fields, "Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH, CONNECT");
         return answer;
     }
-    let authorities = proxy.interception.as_ref().map(|interception| &interception.authorities);
+    // Where nothing is opened there is nothing to trust.
+    let opens = proxy.interception.as_ref().filter(|_| entrance.listener.intercept);
+    let authorities = opens.map(|interception| &interception.authorities);
     let signing = authorities.map(|authorities| authorities.signing(now).certificate());
     let page = |kind, body: Bytes| own.page(StatusCode::OK, Outcome::Local, now, kind, body);
     let path = path.split('?').next().unwrap_or(path);
@@ -43,7 +45,12 @@ pub(crate) fn answer(entrance: &Entrance, request: &ProxyRequest, path: &str) ->
             let certificates = authorities.map(|authorities| authorities.trusted().collect::<Vec<_>>());
             let named = request.fields.first("host").is_some_and(|host| host == OWN_NAME.as_bytes());
             let came = if named { Came::Through } else { Came::Straight };
-            let html = landing(entrance.listener.address, came, certificates.as_deref().unwrap_or_default());
+            let html = landing(
+                &base(entrance),
+                entrance.own_address(),
+                came,
+                certificates.as_deref().unwrap_or_default(),
+            );
             Some(page("text/html; charset=utf-8", html.into()))
         }
         (&Method::GET | &Method::HEAD, "/ca.pem", Some(_)) => {
@@ -59,9 +66,9 @@ pub(crate) fn answer(entrance: &Entrance, request: &ProxyRequest, path: &str) ->
         _ => None,
     };
     let mut answer = found.unwrap_or_else(|| {
-        let address = entrance.listener.address;
+        let base = base(entrance);
         let text = format!(
-            "larder: this is a proxy, and there is nothing at {path} of its own. Ask it for a whole URL (curl -x http://{address} URL), or see http://{address}/."
+            "larder: this is a proxy, and there is nothing at {path} of its own. Ask it for a whole URL (curl -x {base} URL), or see {base}/."
         );
         own.text(StatusCode::NOT_FOUND, Outcome::Local, now, &text)
     });
@@ -78,9 +85,14 @@ enum Came {
     Straight,
 }
 
+/// How the proxy is written as a proxy.
+fn base(entrance: &Entrance) -> String {
+    let scheme = if entrance.listener.tls.is_some() { "https" } else { "http" };
+    format!("{scheme}://{}", entrance.own_address())
+}
+
 /// The page at `/`.
-fn landing(address: SocketAddr, came: Came, authorities: &[&CaCertificate]) -> String {
-    let proxy = format!("http://{address}");
+fn landing(proxy: &str, address: SocketAddr, came: Came, authorities: &[&CaCertificate]) -> String {
     let came = match came {
         Came::Through => "<p class=\"yes\">This browser is coming through the proxy.</p>".to_owned(),
         Came::Straight => format!(

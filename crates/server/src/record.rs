@@ -1,12 +1,15 @@
 //! What is known of a request as it is answered, for the access log and the metrics.
+//!
+//! Every request that was read is told of once, also one that is cut in the middle: then with what was known of it.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use larder_policy::Timestamp;
 
 use crate::body::Content;
+use crate::entrance::Entrance;
 use crate::http1::RequestHead;
 use crate::request::{ProxyRequest, Target};
 use crate::respond::Answer;
@@ -16,27 +19,38 @@ use crate::transaction::{Ending, NextHop, Outcome, Transaction};
 /// What the log will be told of a request, as it becomes known.
 pub(crate) struct Record {
     pub(crate) transaction: Transaction,
+    worker: Arc<Worker>,
     began: Instant,
+    told: bool,
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.told {
+            self.transaction.ending = Ending::ClientAborted;
+            self.tell();
+        }
+    }
 }
 
 impl Record {
-    pub(crate) fn new(head: &RequestHead, client: SocketAddr, now: Timestamp) -> Self {
+    pub(crate) fn new(entrance: &Entrance, head: &RequestHead) -> Self {
         let text =
             |name: &str| head.fields.first(name).map(|value| String::from_utf8_lossy(value).into_owned());
-        Self {
-            transaction: Transaction {
+        Self::of(
+            entrance,
+            Transaction {
                 method: head.method.to_string(),
                 target: String::from_utf8_lossy(&head.target).into_owned(),
                 version: head.version.as_str(),
                 referer: text("referer"),
                 user_agent: text("user-agent"),
-                ..Self::blank(client, now)
+                ..Self::blank(entrance)
             },
-            began: Instant::now(),
-        }
+        )
     }
 
-    pub(crate) fn unreadable(client: SocketAddr, now: Timestamp, status: StatusCode) -> Self {
+    pub(crate) fn unreadable(entrance: &Entrance, status: StatusCode) -> Self {
         let target = match status {
             StatusCode::REQUEST_TIMEOUT => "error:request-timeout",
             StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
@@ -44,15 +58,18 @@ impl Record {
             }
             _ => "error:invalid-request",
         };
-        let transaction = Transaction { target: target.to_owned(), ..Self::blank(client, now) };
-        Self { transaction, began: Instant::now() }
+        Self::of(entrance, Transaction { target: target.to_owned(), ..Self::blank(entrance) })
     }
 
-    fn blank(client: SocketAddr, started: Timestamp) -> Transaction {
+    fn of(entrance: &Entrance, transaction: Transaction) -> Self {
+        Self { transaction, worker: Arc::clone(&entrance.worker), began: Instant::now(), told: false }
+    }
+
+    fn blank(entrance: &Entrance) -> Transaction {
         Transaction {
-            started,
+            started: entrance.proxy().clock.now(),
             duration: Duration::ZERO,
-            client,
+            client: entrance.client,
             method: "NONE".to_owned(),
             target: String::new(),
             version: "HTTP/1.1",
@@ -87,16 +104,8 @@ impl Record {
     }
 
     /// Tells log and metrics. Without an answer, what the record holds already stands.
-    pub(crate) fn finish(
-        mut self,
-        worker: &Worker,
-        answer: Option<&Answer>,
-        sent: (u64, u64),
-        received: u64,
-        ending: Ending,
-    ) {
+    pub(crate) fn finish(mut self, answer: Option<&Answer>, sent: (u64, u64), received: u64, ending: Ending) {
         let transaction = &mut self.transaction;
-        transaction.duration = self.began.elapsed();
         (transaction.bytes_sent, transaction.body_sent) = sent;
         transaction.body_received = received;
         transaction.ending = ending;
@@ -115,12 +124,19 @@ impl Record {
                 (_, _) => transaction.body_sent,
             };
         }
-        worker.proxy.metrics.record(transaction);
-        if let Some(ledger) = &worker.proxy.ledger {
-            ledger.enter(transaction);
+        self.tell();
+    }
+
+    fn tell(&mut self) {
+        self.told = true;
+        self.transaction.duration = self.began.elapsed();
+        let proxy = &self.worker.proxy;
+        proxy.metrics.record(&self.transaction);
+        if let Some(ledger) = &proxy.ledger {
+            ledger.enter(&self.transaction);
         }
-        if let Some(log) = &worker.proxy.access_log {
-            log.log(transaction);
+        if let Some(log) = &proxy.access_log {
+            log.log(&self.transaction);
         }
     }
 }

@@ -170,6 +170,7 @@ fn forward_target(method: &Method, target: &[u8], host: Option<&[u8]>) -> Result
 fn own(target: Target) -> Target {
     match target {
         Target::Uri(uri) if uri.host() == pages::OWN_NAME => Target::Own(uri.path_and_query().to_owned()),
+        Target::Server(uri) if uri.host() == pages::OWN_NAME => Target::Own("*".to_owned()),
         other => other,
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Answer {
     pub(crate) next_hop: NextHop,
     pub(crate) stored: bool,
     pub(crate) detail: Option<String>,
+    /// Whether the client should come back over another connection.
+    pub(crate) ends_connection: bool,
 }
 
 /// How long the content is.
@@ -264,6 +266,7 @@ impl OwnAnswers {
             next_hop: NextHop::None,
             stored: false,
             detail: None,
+            ends_connection: false,
         }
     }
 

@@ -1,58 +1,139 @@
 //! Tunnels: bytes both ways, nothing looked at, nothing stored.
 //!
-//! Each direction ends by itself (TCP half-close). Both silent for the idle limit, or the proxy's stop, end the tunnel. Between two
-//! TCP connections the bytes stay in the kernel (splice), once there are enough of them to be worth a pipe.
+//! Each direction ends by itself (TCP half-close). One that fails gives the other a while, as an answer may be on its way, and then both
+//! sides see that the tunnel was cut. Both silent for the idle limit end it, too; when the proxy is to stop, soon. Between two TCP
+//! connections the bytes stay in the kernel (splice), once there are enough of them to be worth a pipe.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::byte_stream::ByteStream;
+use crate::byte_stream::{Abort, ByteStream};
 
 /// What an idle tunnel holds for each direction.
 const SMALL: usize = 8 * 1024;
 /// What a busy one holds: fewer system calls for a byte.
 const LARGE: usize = 128 * 1024;
 
+/// When one direction has failed or the proxy is to stop, silence of this length ends a tunnel.
+const ENDING_SILENCE: Duration = Duration::from_secs(2);
+
 /// Bytes carried each way.
 #[derive(Debug, Default)]
 pub(crate) struct Carried {
     /// From the client to the other side.
-    pub(crate) up: AtomicU64,
+    up: AtomicU64,
     /// From the other side to the client.
-    pub(crate) down: AtomicU64,
+    down: AtomicU64,
+}
+
+impl Carried {
+    /// From the client to the other side.
+    pub(crate) fn up(&self) -> u64 {
+        self.up.load(Ordering::Relaxed)
+    }
+
+    /// From the other side to the client.
+    pub(crate) fn down(&self) -> u64 {
+        self.down.load(Ordering::Relaxed)
+    }
+}
+
+/// How a tunnel ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Both directions came to their end.
+    Both,
+    /// Nothing was carried for too long.
+    Silence,
+    /// What the client sent could not be carried to its end.
+    Client,
+    /// What the other side sent could not.
+    Server,
 }
 
 /// Carries bytes until both directions have ended, both are silent for `idle`, or one fails.
-pub(crate) async fn carry(client: ByteStream, server: ByteStream, idle: Duration, carried: &Carried) {
-    let both = async {
-        match (client.into_tcp(), server.into_tcp()) {
-            (Ok((client, early_up)), Ok((server, early_down))) => {
-                let (mut client_read, mut client_write) = client.into_split();
-                let (mut server_read, mut server_write) = server.into_split();
-                let up = kernel::one_way(&mut client_read, &mut server_write, early_up, &carried.up);
-                let down = kernel::one_way(&mut server_read, &mut client_write, early_down, &carried.down);
-                tokio::try_join!(up, down).map(|_| ())
+pub(crate) async fn carry(
+    client: ByteStream,
+    server: ByteStream,
+    idle: Duration,
+    draining: watch::Receiver<bool>,
+    carried: &Carried,
+) -> Ended {
+    let failed = Failed::default();
+    let silence = silence(carried, idle, draining, &failed);
+    match (client.into_tcp(), server.into_tcp()) {
+        (Ok((client, early_up)), Ok((server, early_down))) => {
+            let (mut client_read, mut client_write) = client.into_split();
+            let (mut server_read, mut server_write) = server.into_split();
+            let up = kernel::one_way(&mut client_read, &mut server_write, early_up, &carried.up);
+            let down = kernel::one_way(&mut server_read, &mut client_write, early_down, &carried.down);
+            let ended = until_over(up, down, silence, &failed).await;
+            if matches!(ended, Ended::Client | Ended::Server) {
+                // An orderly end would look like that of the content.
+                client_write.abort();
+                server_write.abort();
             }
-            (client, server) => {
-                let whole = |tcp: Result<_, ByteStream>| {
-                    tcp.map_or_else(|other| other, |(tcp, early)| ByteStream::tcp(tcp).after(early))
-                };
-                let (mut client_read, mut client_write) = tokio::io::split(whole(client));
-                let (mut server_read, mut server_write) = tokio::io::split(whole(server));
-                let up = copy(&mut client_read, &mut server_write, u64::MAX, &carried.up);
-                let down = copy(&mut server_read, &mut client_write, u64::MAX, &carried.down);
-                tokio::try_join!(up, down).map(|_| ())
-            }
+            ended
+        }
+        (client, server) => {
+            let whole = |tcp: Result<_, ByteStream>| {
+                tcp.map_or_else(|other| other, |(tcp, early)| ByteStream::tcp(tcp).after(early))
+            };
+            // Dropped without its end, any other stream than TCP is cut.
+            let (mut client_read, mut client_write) = tokio::io::split(whole(client));
+            let (mut server_read, mut server_write) = tokio::io::split(whole(server));
+            let up = copy(&mut client_read, &mut server_write, u64::MAX, &carried.up);
+            let down = copy(&mut server_read, &mut client_write, u64::MAX, &carried.down);
+            let (up, down) = (async { up.await.map(|_| ()) }, async { down.await.map(|_| ()) });
+            until_over(up, down, silence, &failed).await
+        }
+    }
+}
+
+/// Which direction has failed first.
+#[derive(Default)]
+struct Failed {
+    client: AtomicBool,
+    server: AtomicBool,
+}
+
+impl Failed {
+    fn any(&self) -> bool {
+        self.client.load(Ordering::Relaxed) || self.server.load(Ordering::Relaxed)
+    }
+}
+
+async fn until_over(
+    up: impl Future<Output = io::Result<()>>,
+    down: impl Future<Output = io::Result<()>>,
+    silence: impl Future<Output = ()>,
+    failed: &Failed,
+) -> Ended {
+    let up = async {
+        if up.await.is_err() && !failed.any() {
+            failed.client.store(true, Ordering::Relaxed);
         }
     };
-    tokio::select! {
-        _ = both => {}
-        () = silence(carried, idle) => {}
+    let down = async {
+        if down.await.is_err() && !failed.any() {
+            failed.server.store(true, Ordering::Relaxed);
+        }
+    };
+    let silent = tokio::select! {
+        _ = async { tokio::join!(up, down) } => false,
+        () = silence => true,
+    };
+    match (failed.client.load(Ordering::Relaxed), failed.server.load(Ordering::Relaxed)) {
+        (true, _) => Ended::Client,
+        (_, true) => Ended::Server,
+        (false, false) if silent => Ended::Silence,
+        (false, false) => Ended::Both,
     }
 }
 
@@ -84,26 +165,29 @@ where
         to.flush().await?;
         copied += read as u64;
         count.fetch_add(read as u64, Ordering::Relaxed);
-        let filled = read == buffer.capacity();
+        let (filled, small) = (read == buffer.capacity(), read < SMALL / 2);
         buffer.clear();
         if filled && buffer.capacity() < LARGE {
             buffer = BytesMut::with_capacity(LARGE);
+        } else if small && buffer.capacity() > SMALL {
+            buffer = BytesMut::with_capacity(SMALL);
         }
     }
     Ok(Copied::Enough)
 }
 
-/// Returns once nothing has been carried for `idle`.
-async fn silence(carried: &Carried, idle: Duration) {
-    let sum = || carried.up.load(Ordering::Relaxed).wrapping_add(carried.down.load(Ordering::Relaxed));
-    let step = (idle / 8).max(Duration::from_millis(1));
+/// Returns once nothing has been carried for `idle`, or for less where the tunnel is about to end.
+async fn silence(carried: &Carried, idle: Duration, draining: watch::Receiver<bool>, failed: &Failed) {
+    let sum = || carried.up().wrapping_add(carried.down());
+    let step = (idle.min(ENDING_SILENCE) / 4).max(Duration::from_millis(1));
     let (mut last, mut since) = (sum(), Instant::now());
     loop {
         sleep(step).await;
         let now = sum();
+        let ending = failed.any() || *draining.borrow();
         if now != last {
             (last, since) = (now, Instant::now());
-        } else if since.elapsed() >= idle {
+        } else if since.elapsed() >= if ending { idle.min(ENDING_SILENCE) } else { idle } {
             return;
         }
     }
@@ -226,8 +310,9 @@ mod tests {
         let carried = Arc::new(Carried::default());
         let counts = Arc::clone(&carried);
         let far = (client_far.after(b"early "[..].into()), server_far.after(b"hello "[..].into()));
-        let tunnel =
-            tokio::spawn(async move { carry(far.0, far.1, Duration::from_secs(60), &carried).await });
+        let (_drain, draining) = watch::channel(false);
+        let idle = Duration::from_secs(60);
+        let tunnel = tokio::spawn(async move { carry(far.0, far.1, idle, draining, &carried).await });
         let (mut client_read, mut client_write) = tokio::io::split(client);
         let (mut server_read, mut server_write) = tokio::io::split(server);
         let long: Vec<u8> = (0..3_000_000_u32).map(|n| (n / 7) as u8).collect();
@@ -245,9 +330,8 @@ mod tests {
         let mut down = Vec::new();
         client_read.read_to_end(&mut down).await.unwrap();
         assert_eq!(down, b"hello down");
-        tunnel.await.unwrap();
-        let carried = (counts.up.load(Ordering::Relaxed), counts.down.load(Ordering::Relaxed));
-        assert_eq!(carried, (up.len() as u64, 10));
+        assert_eq!(tunnel.await.unwrap(), Ended::Both);
+        assert_eq!((counts.up(), counts.down()), (up.len() as u64, 10));
     }
 
     #[tokio::test]
@@ -260,10 +344,32 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silence_ends_it() {
-        let (_client, client_far) = tokio::io::duplex(64);
-        let (_server, server_far) = tokio::io::duplex(64);
-        let (client, server) = (ByteStream::other(client_far), ByteStream::other(server_far));
-        carry(client, server, Duration::from_secs(600), &Carried::default()).await;
+    async fn silence_ends_it_and_soon_when_the_proxy_is_to_stop() {
+        for (drains, least, most) in [(false, 600, 700), (true, 2, 10)] {
+            let (_client, client_far) = tokio::io::duplex(64);
+            let (_server, server_far) = tokio::io::duplex(64);
+            let (client, server) = (ByteStream::other(client_far), ByteStream::other(server_far));
+            let (_drain, draining) = watch::channel(drains);
+            let began = Instant::now();
+            let idle = Duration::from_secs(600);
+            let ended = carry(client, server, idle, draining, &Carried::default()).await;
+            assert_eq!(ended, Ended::Silence);
+            assert!((least..most).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_side_that_breaks_off_is_seen_to_break_off_by_the_other() {
+        let ((mut client, client_far), (server, server_far)) = (tcp().await, tcp().await);
+        let (_drain, draining) = watch::channel(false);
+        let tunnel = tokio::spawn(async move {
+            let (client, server) = (ByteStream::tcp(client_far), ByteStream::tcp(server_far));
+            carry(client, server, Duration::from_secs(60), draining, &Carried::default()).await
+        });
+        socket2::SockRef::from(&server).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(server);
+        let read = client.read(&mut [0; 8]).await;
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(tunnel.await.unwrap(), Ended::Server);
     }
 }

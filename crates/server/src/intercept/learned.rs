@@ -1,8 +1,9 @@
 //! Which clients take no certificate of ours for which hosts: those pairs are tunnelled from then on.
 //!
 //! A client that has pinned a host's certificate rejects any other; one that was never told of the CA rejects all. The first is
-//! worth learning, the second would make interception end silently: a client that rejects at many hosts within a short time
-//! teaches nothing, and what it had just taught is forgotten. Nothing here keeps time or decides on its own what is required.
+//! worth learning, the second would make interception end silently: a client that rejects at many hosts teaches nothing, and what
+//! it had taught is forgotten. Many is within ten minutes for a client that has accepted a certificate before, and without end
+//! for one that never did. Nothing here keeps time or decides on its own what is required.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use larder_policy::{HostPort, Timestamp};
 use lru::LruCache;
 
-/// How long rejections of one client count together.
+/// How long rejections of a client that has accepted others count together.
 const WINDOW: Duration = Duration::from_secs(600);
 
 /// Why a pair is tunnelled.
@@ -72,6 +73,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Rejections {
     recent: VecDeque<(Timestamp, HostPort)>,
+    /// Whether it has accepted a certificate.
+    accepts: bool,
     /// Whether it was found out to reject everything.
     everything: bool,
 }
@@ -110,12 +113,10 @@ impl Learned {
         let mut inner = self.lock();
         let Inner { pairs, rejections } = &mut *inner;
         let known = rejections.get_or_insert_mut(client, Rejections::default);
-        known.recent.retain(|(at, other)| now.saturating_since(*at) < WINDOW && other != host);
-        if known.recent.is_empty() {
-            known.everything = false;
-        }
+        let window = if known.accepts { WINDOW.min(self.keep) } else { self.keep };
+        known.recent.retain(|(at, other)| now.saturating_since(*at) < window && other != host);
         known.recent.push_back((now, host.clone()));
-        if known.recent.len() > self.hosts_per_client {
+        if known.everything || known.recent.len() > self.hosts_per_client {
             for (_, host) in &known.recent {
                 let pair = (client, host.clone());
                 if pairs.peek(&pair).is_some_and(|(why, _)| *why == Why::Rejected) {
@@ -130,6 +131,14 @@ impl Learned {
         }
         pairs.put((client, host.clone()), (Why::Rejected, now.saturating_add(self.keep)));
         Taught::Pair
+    }
+
+    /// This client has accepted a certificate: it trusts the CA, or some of what it runs does.
+    pub(crate) fn accepted(&self, client: IpAddr) {
+        let mut inner = self.lock();
+        let known = inner.rejections.get_or_insert_mut(client, Rejections::default);
+        known.accepts = true;
+        known.everything = false;
     }
 
     /// This host asks for the client's own certificate, which only the client can give.
@@ -200,9 +209,30 @@ mod tests {
             assert_eq!(learned.why(client(1), &host(name), now), None, "{name}");
         }
         assert_eq!(learned.why(client(1), &host("card"), now), Some(Why::ClientCertificate));
-        // Others are not concerned, and neither is it for ever.
+        // Others are not concerned, and it stays so until it accepts one.
         assert_eq!(learned.rejected(client(2), &host("a"), now), Taught::Pair);
-        assert_eq!(learned.rejected(client(1), &host("a"), now.saturating_add(WINDOW)), Taught::Pair);
+        let later = now.saturating_add(HOUR * 30);
+        assert_eq!(learned.rejected(client(1), &host("a"), later), Taught::Nothing { found_out: false });
+        learned.accepted(client(1));
+        assert_eq!(learned.rejected(client(1), &host("a"), later), Taught::Pair);
+    }
+
+    #[test]
+    fn one_that_never_accepted_any_has_no_second_chance_by_going_slowly() {
+        let learned = Learned::new(100, HOUR * 24, 3);
+        let mut now = Timestamp::from_secs(1_000_000);
+        for name in ["a", "b", "c"] {
+            assert_eq!(learned.rejected(client(1), &host(name), now), Taught::Pair);
+            now = now.saturating_add(HOUR);
+        }
+        assert_eq!(learned.rejected(client(1), &host("d"), now), Taught::Nothing { found_out: true });
+        assert_eq!(learned.lessons(10, now).0, 0);
+        // One that has, may pin many, a few at a time.
+        learned.accepted(client(2));
+        for name in ["a", "b", "c", "d", "e"] {
+            assert_eq!(learned.rejected(client(2), &host(name), now), Taught::Pair);
+            now = now.saturating_add(HOUR);
+        }
     }
 
     #[test]

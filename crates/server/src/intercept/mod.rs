@@ -27,7 +27,7 @@ use crate::config::{Intercept, Limits};
 use crate::entrance::Entrance;
 use crate::error::StartError;
 use crate::pages;
-use crate::tls::{Authorities, Leaves, server_config};
+use crate::tls::{Authorities, LeafError, Leaves, server_config};
 
 /// A fatal alert that the name is not known here (RFC 6066, 3), as it stands on the wire.
 const UNRECOGNIZED_NAME: [u8; 7] = [0x15, 0x03, 0x03, 0, 2, 2, 112];
@@ -94,22 +94,22 @@ impl Interception {
     }
 
     fn verdict(&self, client: IpAddr, to: &HostPort, now: Timestamp) -> Verdict {
-        let host = to.host();
+        let host = name_of(to);
         let named = |list: &[HostPattern]| list.iter().any(|pattern| pattern.matches(host));
         let required = host == pages::OWN_NAME || named(&self.required);
         if !required {
             let left_out = !self.only.is_empty() && !named(&self.only);
-            let address = !self.addresses && bare(host).parse::<IpAddr>().is_ok();
+            let address = !self.addresses && host.parse::<IpAddr>().is_ok();
             if left_out || address || named(&self.bypass) || self.learned.why(client, to, now).is_some() {
                 return Verdict::Tunnel;
             }
         }
-        match (self.leaves.covers(bare(host), now), required) {
-            (true, _) => Verdict::Open { required },
-            (false, false) => Verdict::Tunnel,
-            (false, true) => Verdict::Deny(format!(
-                "connections to {host} are to be opened, and the names that the CA may sign for do not include it"
-            )),
+        match self.leaves.covers(host, now) {
+            Ok(()) => Verdict::Open { required },
+            Err(LeafError::Outside(_) | LeafError::Name) if !required => Verdict::Tunnel,
+            Err(error) => {
+                Verdict::Deny(format!("connections to {host} are to be opened, and cannot be: {error}"))
+            }
         }
     }
 }
@@ -134,11 +134,11 @@ pub(crate) async fn accept(
     let Some(interception) = &proxy.interception else {
         return Err(Refused::NoCertificate("there is no CA".to_owned()));
     };
-    let name = bare(to.host());
+    let name = name_of(to);
     let mut start =
         LazyConfigAcceptor::new(rustls::server::Acceptor::default(), client).await.map_err(Refused::Hello)?;
     let asked = start.client_hello().server_name().map(str::to_owned);
-    if let Some(asked) = asked.filter(|asked| !asked.eq_ignore_ascii_case(name)) {
+    if let Some(asked) = asked.filter(|asked| !asked.trim_end_matches('.').eq_ignore_ascii_case(name)) {
         // Best effort: the client is refused all the same.
         let _ = start.io.write_all(&UNRECOGNIZED_NAME).await;
         let _ = start.io.shutdown().await;
@@ -150,10 +150,12 @@ pub(crate) async fn accept(
         .map_err(|error| Refused::NoCertificate(error.to_string()))?;
     let mut config = interception.tls.clone();
     config.cert_resolver = Arc::new(Always(key));
-    start.into_stream(Arc::new(config)).await.map_err(|error| match rejection(&error) {
+    let tls = start.into_stream(Arc::new(config)).await.map_err(|error| match rejection(&error) {
         Some(alert) => Refused::Rejected(alert),
         None => Refused::Handshake(error),
-    })
+    })?;
+    interception.learned.accepted(entrance.client.ip());
+    Ok(tls)
 }
 
 /// Tells of a client whose TLS did not come about, and learns from it.
@@ -226,9 +228,11 @@ fn rejection(error: &io::Error) -> Option<AlertDescription> {
     }
 }
 
-/// A host without the brackets of an IPv6 address.
-fn bare(host: &str) -> &str {
-    host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
+/// The name that a certificate is for: without the dot of a name that is written in full, and the brackets of an address.
+fn name_of(to: &HostPort) -> &str {
+    let host = to.host();
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    bare.strip_suffix('.').unwrap_or(bare)
 }
 
 #[derive(Debug)]

@@ -95,9 +95,14 @@ impl Leaves {
         Ok(certified)
     }
 
-    /// Whether the CA may sign for a name.
-    pub(crate) fn covers(&self, name: &str, now: Timestamp) -> bool {
-        LeafName::parse(name).is_some_and(|name| self.authorities.signing(now).certificate().permits(&name))
+    /// Whether the CA may sign for a name, now.
+    pub(crate) fn covers(&self, name: &str, now: Timestamp) -> Result<(), LeafError> {
+        let name = LeafName::parse(name).ok_or(LeafError::Name)?;
+        let ca = self.authorities.signing(now).certificate();
+        if !ca.permits(&name) {
+            return Err(LeafError::Outside(name.to_string()));
+        }
+        if ca.is_valid(now) { Ok(()) } else { Err(LeafError::NotValid(ca.common_name().to_owned())) }
     }
 
     /// Leaves that are kept.

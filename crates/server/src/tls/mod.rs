@@ -18,5 +18,5 @@ pub use certificate::CaCertificate;
 pub use directory::{Authorities, CaCertificates, CaDirectory};
 pub use names::Subtree;
 
-pub(crate) use leaves::Leaves;
+pub(crate) use leaves::{LeafError, Leaves};
 pub(crate) use port::{port_tls, server_config};
