@@ -116,13 +116,14 @@ impl Holder<'_> {
     /// Starts one that owns the store; returns when it does, or when another one does.
     fn start(&self) -> Result<(), Failure> {
         let program = std::env::current_exe().context("cannot tell which program this is")?;
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(self.dir)
-            .with_context(|| format!("cannot make the cache directory {}", self.dir.display()))?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(self.dir).with_context(|| {
+            let dir = self.dir.display();
+            format!("cannot make the cache directory {dir}; choose another with `--cache-dir DIR`")
+        })?;
         let path = self.dir.join(LOG);
-        let (log, begins) = open_log(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        let (log, begins) = open_log(&path).with_context(|| {
+            format!("cannot write {}; choose another directory with `--cache-dir DIR`", path.display())
+        })?;
         let mut command = Command::new(program);
         command.arg("hold").arg("--cache-dir").arg(absolute(self.dir));
         command.arg("--linger").arg(TimeSpan::from(self.linger).to_string());
