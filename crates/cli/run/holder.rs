@@ -71,19 +71,25 @@ enum Asked {
     Failed(ClientError, Tally),
 }
 
+/// Who owns the store after an attempt to start somebody who does.
+enum Owner {
+    Started,
+    Another,
+}
+
 impl Holder<'_> {
     /// A lease from whoever owns the store, who is started if nobody does.
     pub(super) fn lease(&self, terms: Lend, mut tally: Tally) -> Result<Lease, Failure> {
         let since = Instant::now();
         loop {
             let last = match Client::connect(self.dir).map_err(refused)? {
-                None => {
-                    self.start()?;
-                    anyhow!(
+                None => match self.start()? {
+                    Owner::Started if since.elapsed() <= PATIENCE => continue,
+                    _ => anyhow!(
                         "another process has the cache directory {}, and none answers on its control socket",
                         self.dir.display()
-                    )
-                }
+                    ),
+                },
                 Some(client) => match ask(client, &terms, tally) {
                     Asked::Granted(lease) => return Ok(lease),
                     Asked::Failed(error, kept) => {
@@ -114,7 +120,7 @@ impl Holder<'_> {
     }
 
     /// Starts one that owns the store; returns when it does, or when another one does.
-    fn start(&self) -> Result<(), Failure> {
+    fn start(&self) -> Result<Owner, Failure> {
         let program = std::env::current_exe().context("cannot tell which program this is")?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(self.dir).with_context(|| {
             let dir = self.dir.display();
@@ -146,10 +152,10 @@ impl Holder<'_> {
             let _ = BufReader::new(stdout).read_line(&mut word);
         }
         match word.trim_end() {
-            READY => Ok(()),
+            READY => Ok(Owner::Started),
             BUSY => {
                 let _ = child.wait();
-                Ok(())
+                Ok(Owner::Another)
             }
             _ => {
                 let _ = child.wait();

@@ -81,3 +81,33 @@ impl Java {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_keytool_there_is_no_trust_store_and_nothing_is_left_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let (home, kept) = (dir.path().join("java"), dir.path().join("ca"));
+        let java = Java { home: home.clone() };
+        let office = crate::golden::directory().join("office-ca.pem");
+        let authority = Bundle::named(&[("PIP_CERT", office.as_os_str())].into_iter().collect());
+        fs::create_dir_all(home.join("lib/security")).unwrap();
+        fs::create_dir(&kept).unwrap();
+        assert!(java.trust_store(&authority, &kept).unwrap_err().starts_with("there are no roots in "));
+        fs::write(home.join("lib/security/cacerts"), "roots").unwrap();
+        assert!(java.trust_store(&authority, &kept).unwrap_err().starts_with("there is no keytool in "));
+        assert_eq!(fs::read_dir(&kept).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_java_that_java_home_names_goes_first() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("bin")).unwrap();
+        fs::write(dir.path().join("bin/java"), "").unwrap();
+        let home = [("JAVA_HOME", dir.path().as_os_str())].into_iter().collect();
+        assert_eq!(find(&home), Some(Java { home: dir.path().to_owned() }));
+        assert_eq!(find(&Surroundings::default()), None);
+    }
+}
