@@ -4,11 +4,13 @@
 
 pub mod client;
 pub mod h2;
+pub mod http2;
 pub mod message;
 pub mod origin;
 pub mod process;
 pub mod proxy;
 pub mod tls;
+pub mod tls_origin;
 
 use std::time::Duration;
 

@@ -77,6 +77,7 @@ fn draft(top: Section<'_>) -> Draft {
     });
     draft.shared.offline = upstream.boolean("offline");
     draft.shared.parent = upstream.text("parent", "a URL", "http://proxy.example.com:3128", values::parent);
+    draft.http2 = upstream.boolean("http2").map(|given| given.value);
 
     let intercept = top.table("intercept");
     let hosts = |key| {
@@ -272,6 +273,8 @@ fn limits(table: Section<'_>, draft: &mut Draft) {
         origin_body_timeout,
         pool_idle_timeout,
         pool_idle_connections,
+        http2_connections,
+        http2_window,
         interim_responses,
         waiters_per_key,
         waiter_timeout,
@@ -319,6 +322,10 @@ fn limits(table: Section<'_>, draft: &mut Draft) {
     wait(origin_body_timeout, "origin_body_timeout", 1);
     wait(pool_idle_timeout, "pool_idle_timeout", 0);
     count(pool_idle_connections, "pool_idle_connections", 0..=100_000);
+    count(http2_connections, "http2_connections", 1..=10_000);
+    if let Some(given) = table.size("http2_window", 64 * KIB..=16 * MIB) {
+        *http2_window = u32::try_from(given.value.bytes()).unwrap_or(u32::MAX);
+    }
     count(interim_responses, "interim_responses", 0..=1_000);
     count(waiters_per_key, "waiters_per_key", 0..=10_000_000);
     wait(waiter_timeout, "waiter_timeout", 1);

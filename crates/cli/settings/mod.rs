@@ -156,6 +156,7 @@ pub(crate) struct Draft {
     pub(crate) scrub_every: Option<Given<Duration>>,
     pub(crate) quarantine: Option<Given<ByteSize>>,
     pub(crate) private_destinations: Option<bool>,
+    pub(crate) http2: Option<bool>,
     pub(crate) targeted_fields: Option<Vec<String>>,
     pub(crate) limits: Limits,
     pub(crate) connections_per_client: Option<Place>,

@@ -51,7 +51,9 @@ pub(super) fn settle(draft: Draft, machine: &Machine, report: &mut Report) -> Op
 pub(super) fn assemble(draft: Draft, store: StoreSettings, report: &mut Report) -> Settings {
     let listeners = listeners(&draft);
     let overrides = overrides::settle(&draft.overrides, report);
-    let Draft { shared, name, private_destinations, limits, policy, targeted_fields, intercept, .. } = draft;
+    let Draft {
+        shared, name, private_destinations, http2, limits, policy, targeted_fields, intercept, ..
+    } = draft;
     let access = Access::default();
     let base = Config::default();
     let log_format = shared.log_format.map(|given| given.value).unwrap_or_default();
@@ -71,6 +73,7 @@ pub(super) fn assemble(draft: Draft, store: StoreSettings, report: &mut Report) 
         upstream: Upstream {
             ca_files: values_of(shared.upstream_ca).unwrap_or_default(),
             parent: shared.parent.map(|given| given.value),
+            http2: http2.unwrap_or(base.upstream.http2),
         },
         intercept: Intercept {
             authorities: None,

@@ -221,6 +221,10 @@ pub struct Limits {
     pub pool_idle_timeout: Duration,
     /// Idle connections kept per origin and worker. Default: 32.
     pub pool_idle_connections: usize,
+    /// Connections of HTTP/2 per origin and worker, each shared by up to 100 requests at once. Default: 16.
+    pub http2_connections: usize,
+    /// Bytes of one HTTP/2 answer that may have come before its client takes them. Default: 1 MiB.
+    pub http2_window: u32,
     /// Interim (1xx) responses to one request. Default: 16.
     pub interim_responses: usize,
     /// Requests that wait for one fetch of one key; more go on by themselves. Default: 4096.
@@ -273,6 +277,8 @@ impl Default for Limits {
             origin_body_timeout: Duration::from_secs(60),
             pool_idle_timeout: Duration::from_secs(30),
             pool_idle_connections: 32,
+            http2_connections: 16,
+            http2_window: 1024 * 1024,
             interim_responses: 16,
             waiters_per_key: 4096,
             waiter_timeout: Duration::from_secs(30),
@@ -293,12 +299,20 @@ impl Default for Limits {
 }
 
 /// How connections to the next hop are made.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Upstream {
     /// PEM files whose certificates are trusted besides the system's roots. Default: none.
     pub ca_files: Vec<PathBuf>,
     /// An HTTP proxy that all requests and tunnels go through. Default: none.
     pub parent: Option<Parent>,
+    /// Whether origins over TLS are offered HTTP/2. Default: yes.
+    pub http2: bool,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self { ca_files: Vec::new(), parent: None, http2: true }
+    }
 }
 
 /// The next proxy.

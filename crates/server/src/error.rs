@@ -89,10 +89,14 @@ pub(crate) enum UpstreamError {
     ConnectTimeout { host: String },
     #[error("{host}: the certificate is not trusted: {reason}")]
     Certificate { host: String, reason: String },
+    #[error("{host} asks for a client certificate, which a proxy cannot give")]
+    ClientCertificate { host: String },
     #[error("{host}: the TLS handshake failed: {reason}")]
     Tls { host: String, reason: String },
     #[error("{host} closed the connection before it answered")]
     Terminated { host: String },
+    #[error("{host} took no request on a connection that it was closing")]
+    NotTaken { host: String },
     #[error("{host} did not answer in time")]
     ResponseTimeout { host: String },
     #[error("{host} stopped sending in the middle of its answer")]
@@ -133,8 +137,9 @@ impl UpstreamError {
             Self::Unreachable { .. } => "destination_ip_unroutable",
             Self::ConnectTimeout { .. } => "connection_timeout",
             Self::Certificate { .. } => "tls_certificate_error",
-            Self::Tls { .. } => "tls_protocol_error",
-            Self::Terminated { .. } => "connection_terminated",
+            // No alert has come, as the connection is given up before the origin could send one.
+            Self::ClientCertificate { .. } | Self::Tls { .. } => "tls_protocol_error",
+            Self::Terminated { .. } | Self::NotTaken { .. } => "connection_terminated",
             Self::ResponseTimeout { .. } => "http_response_timeout",
             Self::BodyTimeout { .. } => "connection_read_timeout",
             Self::Incomplete { .. } => "http_response_incomplete",
@@ -166,6 +171,7 @@ impl UpstreamError {
             | Self::Unreachable { .. }
             | Self::ConnectTimeout { .. }
             | Self::Certificate { .. }
+            | Self::ClientCertificate { .. }
             | Self::Tls { .. }
             | Self::ResponseTimeout { .. }
             | Self::ParentRefused { .. } => true,
@@ -173,6 +179,7 @@ impl UpstreamError {
             Self::Offline { .. }
             | Self::Prohibited { .. }
             | Self::Terminated { .. }
+            | Self::NotTaken { .. }
             | Self::BodyTimeout { .. }
             | Self::Incomplete { .. }
             | Self::Protocol { .. }
@@ -195,6 +202,9 @@ impl UpstreamError {
             }
             Self::Certificate { .. } => {
                 "If the origin's issuer is to be trusted, start the proxy with --upstream-ca FILE."
+            }
+            Self::ClientCertificate { .. } => {
+                "Only whoever holds the certificate can show it: reach this origin through a tunnel (CONNECT)."
             }
             Self::Dns { .. } | Self::DnsTimeout { .. } => {
                 "Check the name, and the resolver of the machine that the proxy runs on."

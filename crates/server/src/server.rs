@@ -52,7 +52,7 @@ impl Server {
         }
         let bound = listener::bind(&config)?;
         let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.context.address).collect();
-        let tls = OriginTls::new(&config.upstream.ca_files)?;
+        let tls = OriginTls::new(&config.upstream.ca_files, config.upstream.http2)?;
         let access_log = config.access_log.as_ref().map(AccessLog::open).transpose()?.map(Arc::new);
         let metrics = Arc::new(Metrics::new(clock.now()));
         if let Some(log) = &access_log {
@@ -126,7 +126,7 @@ impl Server {
             .max_blocking_threads(BLOCKING_THREADS)
             .build()
             .map_err(StartError::Worker)?;
-        let pool = Arc::new(Pool::new(limits.pool_idle_timeout, limits.pool_idle_connections));
+        let pool = Arc::new(Pool::new(limits));
         let open = Arc::clone(&self.proxy.metrics.origin_connections);
         let origins = Origins::new(Arc::clone(connector), Arc::clone(&pool), Arc::clone(limits), open);
         let (drain, draining) = watch::channel(false);

@@ -34,4 +34,5 @@ pub(crate) use error::{ErrorKind, ParseError, ReadError};
 pub(crate) use framing::{Framing, content_length, persists, request_framing, response_framing};
 pub(crate) use head::{HeadLimits, RequestHead, ResponseHead, Version, parse_request};
 pub(crate) use reader::Reader;
+pub(crate) use trailers::drop_forbidden as drop_forbidden_trailers;
 pub(crate) use writer::Writer;

@@ -112,8 +112,13 @@ fn parse(section: &[u8]) -> Result<Fields, ParseError> {
         return Err(strict::first_fault(section, strict::field_line).err().unwrap_or(ParseError::FieldName));
     };
     let mut fields = fields(headers, section.len())?;
-    fields.retain(|name, _| FORBIDDEN.binary_search(&name.to_ascii_lowercase().as_str()).is_err());
+    drop_forbidden(&mut fields);
     Ok(fields)
+}
+
+/// Drops the fields that may not be trailers.
+pub(crate) fn drop_forbidden(fields: &mut Fields) {
+    fields.retain(|name, _| FORBIDDEN.binary_search(&name.to_ascii_lowercase().as_str()).is_err());
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ async fn serve(worker: Arc<Worker>, lent: Lent) {
         Err(error) => return tracing::error!(address = %context.address, "cannot listen: {error}"),
     };
     let limits = Arc::new(proxy.config.limits.clone());
-    let pool = Arc::new(Pool::new(limits.pool_idle_timeout, limits.pool_idle_connections));
+    let pool = Arc::new(Pool::new(&limits));
     let open = Arc::clone(&proxy.metrics.origin_connections);
     let origins = Origins::new(connector, Arc::clone(&pool), limits, open);
     let (drain, draining) = watch::channel(false);

@@ -154,7 +154,8 @@ impl Lender {
             ground.tls.clone()
         } else {
             let files: Vec<_> = config.upstream.ca_files.iter().chain(&hop.ca_files).cloned().collect();
-            OriginTls::new(&files).map_err(|error| NotLent::Wrong(error.to_string()))?
+            OriginTls::new(&files, config.upstream.http2)
+                .map_err(|error| NotLent::Wrong(error.to_string()))?
         };
         let (sender, lines) = mpsc::channel(LINES);
         let ledger = Arc::new(Ledger::new(sender, terms.record));

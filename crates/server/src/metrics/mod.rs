@@ -57,7 +57,7 @@ pub(crate) struct Metrics {
     pub(crate) client_connections: Arc<Gauge>,
     /// Connections to origins and the parent proxy, idle ones included.
     pub(crate) origin_connections: Arc<Gauge>,
-    /// CONNECT tunnels.
+    /// Tunnels: CONNECT, and switched protocols.
     pub(crate) tunnels: Arc<Gauge>,
     /// CONNECT tunnels whose content goes through the store.
     pub(crate) opened_tunnels: Arc<Gauge>,

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use super::resolve::Resolver;
-use super::tls::OriginTls;
+use super::tls::{Offer, OriginTls};
 use crate::access::AccessRules;
 use crate::config::{Limits, Parent};
 use crate::error::UpstreamError;
@@ -95,7 +95,11 @@ impl Connector {
 
     /// A stream on which HTTP requests for `to` can be sent. Through a parent, a plain one leads to the parent itself,
     /// which wants absolute-form.
-    pub(crate) async fn connect(&self, to: &Destination) -> Result<(Stream, NextHop), UpstreamError> {
+    pub(crate) async fn connect(
+        &self,
+        to: &Destination,
+        offer: Offer,
+    ) -> Result<(Stream, NextHop), UpstreamError> {
         self.within(&to.host, async {
             match (&self.parent, to.scheme) {
                 (Some(parent), Scheme::Http) => {
@@ -108,7 +112,7 @@ impl Connector {
                 }
                 (_, Scheme::Https) => {
                     let (tcp, hop, _) = self.through(&to.host, to.port).await?;
-                    let tls = self.tls.handshake(&to.host, tcp).await?;
+                    let tls = self.tls.handshake(&to.host, tcp, offer).await?;
                     Ok((Stream::Tls(Box::new(tls)), hop))
                 }
             }
@@ -271,6 +275,16 @@ fn interleaved(addresses: &[IpAddr]) -> Vec<IpAddr> {
         order.extend(other.pop_front());
     }
     order
+}
+
+impl Stream {
+    /// Whether the other side chose HTTP/2 (RFC 7301).
+    pub(super) fn speaks_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
 }
 
 impl AsyncRead for Stream {

@@ -1,15 +1,17 @@
-//! Idle connections to next hops, kept for the next request of the same worker.
+//! Connections to next hops, kept for the next request of the same worker.
 //!
-//! A connection comes back only after a whole exchange that left nothing unread. Before it is used again it is asked for
+//! A connection of HTTP/1.1 comes back only after a whole exchange that left nothing unread. Before it is used again it is asked for
 //! bytes: an end or unsolicited bytes mean that it is not (RFC 9112, 9.3 and 11.2).
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::io::{ReadHalf, WriteHalf};
 
 use super::connect::{Destination, Stream};
+use super::peers::Peers;
+use crate::config::Limits;
 use crate::http1::{HeadLimits, Reader, Writer};
 use crate::metrics::Entered;
 use crate::transaction::NextHop;
@@ -27,7 +29,7 @@ pub(super) struct Line {
     pub(super) destination: Destination,
     pub(super) hop: NextHop,
     /// Counts it among the open ones.
-    pub(super) _open: Entered,
+    pub(super) open: Entered,
 }
 
 impl OriginConnection {
@@ -37,9 +39,10 @@ impl OriginConnection {
     }
 }
 
-/// The idle connections of one worker.
+/// The connections of one worker: those of HTTP/1.1 that are idle, and those of HTTP/2, which are shared.
 pub(crate) struct Pool {
     idle: Mutex<HashMap<Destination, Vec<Idle>>>,
+    peers: Arc<Peers>,
     keep: Duration,
     per_destination: usize,
 }
@@ -50,8 +53,18 @@ struct Idle {
 }
 
 impl Pool {
-    pub(crate) fn new(keep: Duration, per_destination: usize) -> Self {
-        Self { idle: Mutex::new(HashMap::new()), keep, per_destination }
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            idle: Mutex::default(),
+            peers: Arc::new(Peers::new(limits)),
+            keep: limits.pool_idle_timeout,
+            per_destination: limits.pool_idle_connections,
+        }
+    }
+
+    /// The connections that are shared.
+    pub(super) fn peers(&self) -> &Arc<Peers> {
+        &self.peers
     }
 
     /// The connection used last, if there is one that still lives.
@@ -83,6 +96,7 @@ impl Pool {
             idle.retain(|idle| idle.since.elapsed() < self.keep);
             !idle.is_empty()
         });
+        self.peers.prune();
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Destination, Vec<Idle>>> {
