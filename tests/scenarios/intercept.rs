@@ -10,6 +10,7 @@ use larder_server::tls::{Authorities, Authority as ProxyAuthority, CaOptions, Su
 use crate::support::message::Head;
 use crate::support::proxy::START;
 use crate::support::tls::{Authority, TlsOrigin, authority, client_config};
+use crate::support::tls_origin::{Asks, HandshakeOrigin, plain_server, server};
 use crate::support::{Proxy, eventually};
 
 /// A CA of the proxy's own, and what a client needs to trust it.
@@ -321,4 +322,48 @@ fn a_listener_that_is_to_open_tunnels_needs_a_ca() {
     config.listeners[0].intercept = true;
     let refused = larder_server::Server::start(config, store, larder_server::Clock::system());
     assert!(matches!(refused, Err(larder_server::StartError::NoAuthority)));
+}
+
+#[test]
+fn an_origin_that_asks_for_a_client_certificate_is_tunnelled_to_after_one_page() {
+    let known = authority();
+    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let origin = HandshakeOrigin::hello(server(&known, &params, Asks::Politely, rustls::ALL_VERSIONS));
+    let (proxy, trusted) = opening(&known, |_| {});
+    let to = format!("localhost:{}", origin.address.port());
+    let mut inside = proxy.connect().tunnel(&to).tls("localhost", client_config(&trusted, &[])).unwrap();
+    let page = inside.ask(&to, "/", &[]);
+    assert_eq!(page.status, 502);
+    assert!(page.text().contains("asks for a client certificate"), "{}", page.text());
+    // The next one sees the origin's own certificate.
+    let mut through = proxy.connect().tunnel(&to).tls("localhost", client_config(&known.pem(), &[])).unwrap();
+    assert_eq!(through.ask(&to, "/", &[]).text(), "hello");
+}
+
+#[test]
+fn a_websocket_passes_inside_an_opened_tunnel() {
+    let known = authority();
+    let origin = HandshakeOrigin::start(plain_server(&known), |head, stream| {
+        assert_eq!(head.field("upgrade"), Some("websocket"));
+        let answer = "HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello";
+        stream.get_mut().write_all(answer.as_bytes()).unwrap();
+        let mut said = [0; 5];
+        stream.read_exact(&mut said).unwrap();
+        stream.get_mut().write_all(&said).unwrap();
+        false
+    });
+    let (proxy, trusted) = opening(&known, |_| {});
+    let to = format!("localhost:{}", origin.address.port());
+    let mut inside = proxy.connect().tunnel(&to).tls("localhost", client_config(&trusted, &[])).unwrap();
+    inside.send(format!(
+        "GET /chat HTTP/1.1\r\nHost: {to}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    ));
+    let head = Head::read(&mut inside.reader).unwrap().unwrap();
+    assert!(head.line.starts_with("HTTP/1.1 101 "), "{}", head.line);
+    let mut bytes = [0; 5];
+    inside.reader.read_exact(&mut bytes).unwrap();
+    assert_eq!(&bytes, b"hello");
+    inside.send("again");
+    inside.reader.read_exact(&mut bytes).unwrap();
+    assert_eq!(&bytes, b"again");
 }

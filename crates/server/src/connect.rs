@@ -128,7 +128,14 @@ impl Drop for Tally {
     }
 }
 
-async fn carry(entrance: &Entrance, record: Record, client: ByteStream, head: u64, server: ByteStream) {
+/// Carries bytes both ways until the tunnel ends, and records it. The client has had `head` bytes before.
+pub(crate) async fn carry(
+    entrance: &Entrance,
+    record: Record,
+    client: ByteStream,
+    head: u64,
+    server: ByteStream,
+) {
     let _entered = entrance.proxy().metrics.tunnels.enter();
     let carried = Arc::new(Carried::default());
     let record = Some(record);

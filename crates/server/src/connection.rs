@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use crate::byte_stream::{Abort, Halves};
+use crate::byte_stream::{Abort, ByteStream, Halves};
 use crate::client::{ClientContent, ClientSide, is_short};
 use crate::connect::{self, Opening};
 use crate::entrance::Entrance;
@@ -19,12 +19,12 @@ use crate::http1::{
     self, BodyDecoder, BodyEncoder, ErrorKind, Framing, HeadLimits, ParseError, ReadError, Reader,
     RequestHead, Version, Writer,
 };
-use crate::origin::ClientFailed;
+use crate::origin::{ClientFailed, Stream, Switched};
 use crate::pipeline::Answered;
 use crate::record::Record;
 use crate::request::{Rejection, Target};
 use crate::respond::{Answer, send};
-use crate::transaction::Ending;
+use crate::transaction::{Ending, Outcome};
 
 /// After an answer that ends the connection, the client may still be sending: its bytes are dropped for this long, so that
 /// a reset does not take the answer from it.
@@ -76,6 +76,7 @@ impl<H: Halves> Connection<H> {
                 Ok(Ok(Some(head))) => match self.request(head).await {
                     Requested::Answered(next) => next,
                     Requested::Tunnel(opening) => return self.tunnel(*opening).await,
+                    Requested::Switch(record, switched) => return self.switch(*record, *switched).await,
                 },
                 Ok(
                     Ok(None)
@@ -145,8 +146,19 @@ impl<H: Halves> Connection<H> {
 
         let drain_bytes = proxy.config.limits.drain_bytes;
         let sent = {
-            let content = if framing == Framing::None { None } else { Some(&mut upload) };
-            match entrance.answer(&request, content, &mut responder).await {
+            let answered = match (&request.target, &request.upgrade) {
+                (Target::Uri(uri), Some(protocols)) => {
+                    match entrance.switch(&request, uri, protocols, &mut responder).await {
+                        Ok(switched) => return Requested::Switch(Box::new(record), switched),
+                        Err(answer) => Ok(answer.into()),
+                    }
+                }
+                _ => {
+                    let content = if framing == Framing::None { None } else { Some(&mut upload) };
+                    entrance.answer(&request, content, &mut responder).await
+                }
+            };
+            match answered {
                 Ok(Answered { mut answer, uploading }) => {
                     let arrived = received.load(Ordering::Relaxed);
                     let awaits_word = request.expects_continue && arrived == 0;
@@ -249,6 +261,30 @@ impl<H: Halves> Connection<H> {
         }
     }
 
+    /// A switch of protocols that the origin has made: what comes from here on goes to it as it is.
+    async fn switch(mut self, mut record: Record, switched: Switched) {
+        let Switched { head, stream, early, hop, open: _open } = switched;
+        let limits = &self.entrance.proxy().config.limits;
+        let before = self.writer.written();
+        self.writer.response_head(head.version, head.status, &head.reason, &head.fields);
+        let greeted = timeout(limits.client_write_timeout, self.writer.flush()).await;
+        let sent = self.writer.written().saturating_sub(before);
+        record.transaction.status = head.status.as_u16();
+        record.transaction.outcome = Outcome::Tunnel;
+        record.transaction.next_hop = hop;
+        let server = match stream {
+            Stream::Plain(tcp) => ByteStream::tcp(tcp),
+            tls @ Stream::Tls(_) => ByteStream::other(tls),
+        };
+        let (read, early_up) = self.reader.into_parts();
+        match H::join(read, self.writer.into_inner(), early_up) {
+            Ok(client) if matches!(greeted, Ok(Ok(()))) => {
+                connect::carry(&self.entrance, record, client, sent, server.after(early.into())).await;
+            }
+            _ => record.finish(&self.entrance.worker, None, (sent, 0), 0, Ending::ClientAborted),
+        }
+    }
+
     /// Ends the connection without taking the answer from a client that is still sending.
     async fn linger(mut self) {
         if self.writer.shutdown().await.is_err() {
@@ -266,6 +302,7 @@ impl<H: Halves> Connection<H> {
 enum Requested {
     Answered(Next),
     Tunnel(Box<Opening>),
+    Switch(Box<Record>, Box<Switched>),
 }
 
 fn rejection_of(error: ParseError) -> Rejection {

@@ -3,19 +3,20 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use larder_policy::{CacheKey, HostPort};
+use larder_policy::{CacheKey, HostPort, TargetUri};
 
 use crate::access::canonical;
 use crate::config::ListenerKind;
 use crate::http1::RequestHead;
 use crate::limits;
-use crate::origin::{ClientFailed, Destination, Interim, Upload};
+use crate::origin::{ClientFailed, Destination, Interim, Switched, Upload};
 use crate::pages;
 use crate::pipeline::{self, Answered, Place};
 use crate::record::Record;
 use crate::request::{Arrival, ProxyRequest, Target, Way};
-use crate::respond::Answer;
+use crate::respond::{Answer, CLIENT_CERTIFICATE};
 use crate::shared::{ListenerContext, Proxy, Worker};
+use crate::upgrade;
 
 /// Where a connection came in.
 #[derive(Clone)]
@@ -95,6 +96,36 @@ impl Entrance {
             let path = if let Target::Own(path) = &request.target { path } else { "" };
             return Ok(pages::answer(self, request, path).into());
         };
+        let answered = pipeline::answer(&self.worker, request, self.place(uri), upload, interim).await?;
+        self.learn_from(&answered.answer);
+        Ok(answered)
+    }
+
+    /// Passes a request to switch to one of `protocols` on. What comes back is the connection behind a 101, or another answer.
+    pub(crate) async fn switch(
+        &self,
+        request: &ProxyRequest,
+        uri: &TargetUri,
+        protocols: &[u8],
+        interim: &mut impl Interim,
+    ) -> Result<Box<Switched>, Answer> {
+        let place = (uri, self.place(uri));
+        let switched = upgrade::answer(&self.worker, request, place, protocols, interim).await;
+        switched.inspect_err(|answer| self.learn_from(answer))
+    }
+
+    /// Inside a tunnel that was opened, an origin that asks for the client's certificate is tunnelled to from then on.
+    fn learn_from(&self, answer: &Answer) {
+        let proxy = self.proxy();
+        if let (Some(tunnel), Some(interception)) = (&self.inside, &proxy.interception)
+            && answer.detail.as_deref() == Some(CLIENT_CERTIFICATE)
+        {
+            interception.learned.asks_for_certificate(self.client.ip(), tunnel, proxy.clock.now());
+        }
+    }
+
+    /// Where a request for this target leads.
+    fn place(&self, uri: &TargetUri) -> Place {
         let policy = &self.listener.policy;
         let key = policy.key(uri);
         let (asked, key) = match &self.listener.kind {
@@ -103,8 +134,7 @@ impl Entrance {
         };
         let destination =
             Destination { scheme: asked.scheme(), host: asked.host().to_owned(), port: asked.port() };
-        let place = Place { key, destination, policy: Arc::clone(policy) };
-        pipeline::answer(&self.worker, request, place, upload, interim).await
+        Place { key, destination, policy: Arc::clone(policy) }
     }
 
     /// The proxy's own address, as this client would write it.

@@ -38,6 +38,7 @@ mod shared;
 pub mod tls;
 mod transaction;
 mod tunnel;
+mod upgrade;
 
 pub use access::is_open_to_all;
 pub use clock::Clock;

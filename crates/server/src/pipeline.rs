@@ -27,7 +27,7 @@ use crate::origin::{
 };
 use crate::request::{ProxyRequest, Rejection, Target};
 use crate::respond::{Answer, CacheStatus, add, version_digits};
-use crate::shared::Worker;
+use crate::shared::{Proxy, Worker};
 use crate::transaction::{NextHop, Outcome};
 
 /// A request may join others this often before it fetches by itself.
@@ -79,6 +79,24 @@ pub(crate) async fn answer<'a, U: Upload>(
             return Ok(proxy.own.rejection(&rejection, proxy.clock.now()).into());
         }
     };
+    let outbound = outbound(proxy, request, destination, path);
+    let answering = Answering { proxy, policy: &policy, target: uri, request };
+    let ask = Ask { worker, request, uri, key, policy: &policy, outbound, answering };
+    match upload {
+        Some(upload) => ask.exchange(upload, interim).await,
+        None if matches!(request.method, Method::GET) => Ok(ask.get(interim).await.into()),
+        None if matches!(request.method, Method::HEAD) => Ok(ask.head(interim).await.into()),
+        None => Ok(ask.pass(ForwardReason::Method, None, interim).await.into()),
+    }
+}
+
+/// A request as it goes on.
+pub(crate) fn outbound(
+    proxy: &Proxy,
+    request: &ProxyRequest,
+    destination: Destination,
+    path: &str,
+) -> Outbound {
     let mut fields = request.fields.clone();
     let via = format!("{} {}", version_digits(request.version), proxy.own.names.pseudonym);
     add(&mut fields, "Via", &via);
@@ -89,15 +107,7 @@ pub(crate) async fn answer<'a, U: Upload>(
     {
         tracing::warn!("the credentials for the parent are no field value, and are left out");
     }
-    let outbound = Outbound { destination, method: request.method.clone(), path: path.to_owned(), fields };
-    let answering = Answering { proxy, policy: &policy, target: uri, request };
-    let ask = Ask { worker, request, uri, key, policy: &policy, outbound, answering };
-    match upload {
-        Some(upload) => ask.exchange(upload, interim).await,
-        None if matches!(request.method, Method::GET) => Ok(ask.get(interim).await.into()),
-        None if matches!(request.method, Method::HEAD) => Ok(ask.head(interim).await.into()),
-        None => Ok(ask.pass(ForwardReason::Method, None, interim).await.into()),
-    }
+    Outbound { destination, method: request.method.clone(), path: path.to_owned(), fields }
 }
 
 /// A permitted request and all that it takes to answer it.

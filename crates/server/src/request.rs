@@ -12,6 +12,7 @@ use larder_policy::{Fields, HostPort, RequestFacts, Scheme, TargetUri, list_memb
 use crate::access::canonical;
 use crate::http1::{RequestHead, Version};
 use crate::pages;
+use crate::upgrade;
 
 /// A request that has one meaning.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(crate) struct ProxyRequest {
     pub(crate) expects_continue: bool,
     /// Whether the client takes trailer fields (RFC 9110, 10.1.4).
     pub(crate) takes_trailers: bool,
+    /// The protocols that the client asks to switch to.
+    pub(crate) upgrade: Option<Vec<u8>>,
 }
 
 /// Where a request leads.
@@ -113,7 +116,10 @@ impl ProxyRequest {
         let facts = RequestFacts::of(&method, &fields);
         let takes_trailers =
             list_members(fields.all("te")).any(|member| member.eq_ignore_ascii_case(b"trailers"));
+        let upgrade = upgrade::asked_for(&method, version, &fields);
         remove_hop_by_hop(&mut fields);
+        // It means something beside `Upgrade: h2c` alone, which is not passed on.
+        fields.remove("http2-settings");
         if matches!(arrival.way, Way::Reverse(_)) {
             say_who_asks(&mut fields, arrival);
         }
@@ -130,7 +136,7 @@ impl ProxyRequest {
                 .set("Host", authority.as_bytes())
                 .map_err(|_| Rejection::bad("the host cannot be sent on"))?;
         }
-        Ok(Self { method, target, version, fields, facts, expects_continue, takes_trailers })
+        Ok(Self { method, target, version, fields, facts, expects_continue, takes_trailers, upgrade })
     }
 }
 

@@ -17,6 +17,8 @@ use crate::transaction::{Ending, NextHop, Outcome};
 
 /// The detail of an answer that was not to be had since the proxy is offline.
 pub(crate) const OFFLINE: &str = "offline";
+/// The word for an origin that wants its client to show a certificate.
+pub(crate) const CLIENT_CERTIFICATE: &str = "client-certificate";
 
 /// What goes to the client: a head, a content, and what the log is told.
 pub(crate) struct Answer {
@@ -307,8 +309,12 @@ impl OwnAnswers {
         let cache = CacheStatus { forwarded: Some(why), ..CacheStatus::default() };
         add(&mut answer.fields, "Cache-Status", &cache.print(&self.names.name));
         answer.forwarded = Some(why);
-        let offline = matches!(error, UpstreamError::Offline { .. });
-        answer.detail = Some(if offline { OFFLINE } else { error.token() }.to_owned());
+        let detail = match error {
+            UpstreamError::Offline { .. } => OFFLINE,
+            UpstreamError::ClientCertificate { .. } => CLIENT_CERTIFICATE,
+            other => other.token(),
+        };
+        answer.detail = Some(detail.to_owned());
         answer
     }
 

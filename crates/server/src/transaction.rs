@@ -28,7 +28,7 @@ pub(crate) enum Outcome {
     RefreshModified,
     /// The client asked for an end-to-end reload.
     ClientRefresh,
-    /// CONNECT, bytes both ways.
+    /// CONNECT, or a switch of protocols: bytes both ways.
     Tunnel,
     /// CONNECT, opened: what is inside has transactions of its own.
     Opened,

@@ -1,4 +1,4 @@
-//! Tunnels: bytes both ways, nothing looked at, nothing stored.
+//! Tunnels, by CONNECT or after a 101: bytes both ways, nothing looked at, nothing stored.
 //!
 //! Each direction ends by itself (TCP half-close). One that fails gives the other a while, as an answer may be on its way, and then both
 //! sides see that the tunnel was cut. Both silent for the idle limit end it, too; when the proxy is to stop, soon. Between two TCP
