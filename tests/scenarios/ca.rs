@@ -52,7 +52,7 @@ fn mode(path: &Path) -> u32 {
 fn a_ca_is_made_once_for_its_owner_alone_and_shown_in_every_form() {
     let ca = Ca::new();
     let made = ca.done(&["create", "--only", "example.com,192.0.2.0/24", "--days", "30"]);
-    assert!(made.contains("example.com, 192.0.2.0/24 and nothing else"), "{made}");
+    assert!(made.contains("example.com, 192.0.2.0/24, larder.internal and nothing else"), "{made}");
     assert_eq!((mode(&ca.dir()), mode(&ca.dir().join("ca.key"))), (0o700, 0o600));
 
     let pem = ca.done(&["show", "--pem"]);
@@ -85,7 +85,7 @@ fn a_ca_follows_another_with_the_same_names() {
     let first = ca.file("ca.pem");
     assert_eq!(ca.run(&["rotate", "--activate"]).0, Some(1), "there is no next one yet");
     let told = ca.done(&["rotate"]);
-    assert!(told.contains("signs for    example.com and nothing else"), "{told}");
+    assert!(told.contains("signs for    example.com, larder.internal and nothing else"), "{told}");
     assert_eq!(ca.run(&["rotate"]).0, Some(1), "there is a next one");
     assert_eq!(ca.done(&["show", "--pem"]).as_bytes(), [first.as_slice(), &ca.file("next.pem")].concat());
     assert_eq!(ca.done(&["show", "--fingerprint"]).lines().count(), 2);

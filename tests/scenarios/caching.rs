@@ -206,7 +206,8 @@ pub fn files_under(directory: &std::path::Path) -> Vec<String> {
         let path = entry.path();
         if path.is_dir() {
             files.extend(files_under(&path));
-        } else {
+        } else if path.is_file() {
+            // Not the control socket.
             files.push(path.display().to_string());
         }
     }

@@ -58,25 +58,30 @@ fn what_is_wrong_with_a_certificate_is_said() {
 }
 
 #[test]
-fn an_origin_that_asks_for_a_client_certificate_gets_no_request() {
+fn an_origin_that_insists_on_a_client_certificate_gets_no_request() {
     let authority = authority();
     for versions in [&[&TLS12][..], &[&TLS13][..]] {
-        for asks in [Asks::Politely, Asks::Firmly] {
-            let origin = HandshakeOrigin::hello(server(&authority, &named("localhost"), asks, versions));
-            // One thread, so that a session of the first handshake would serve the next ones.
-            let proxy = trusting_with(&authority, |config, _| config.workers = 1);
-            for _ in 0..3 {
-                let answer = proxy.get(&origin.url("/"));
-                assert_eq!(
-                    (answer.status, answer.field("proxy-status")),
-                    (502, Some("larder; error=tls_protocol_error")),
-                    "{asks:?}"
-                );
-                assert!(answer.text().contains("asks for a client certificate"), "{}", answer.text());
-            }
-            assert_eq!(origin.requests.load(Ordering::SeqCst), 0, "{asks:?}");
+        let origin = HandshakeOrigin::hello(server(&authority, &named("localhost"), Asks::Firmly, versions));
+        // One thread, so that a session of the first handshake would serve the next ones.
+        let proxy = trusting_with(&authority, |config, _| config.workers = 1);
+        for _ in 0..3 {
+            let answer = proxy.get(&origin.url("/"));
+            assert_eq!(
+                (answer.status, answer.field("proxy-status")),
+                (502, Some("larder; error=tls_protocol_error"))
+            );
+            assert!(answer.text().contains("asks for a client certificate"), "{}", answer.text());
         }
+        assert_eq!(origin.requests.load(Ordering::SeqCst), 0);
     }
+}
+
+#[test]
+fn one_that_only_asks_is_asked_without_unless_its_client_could_have_one() {
+    let authority = authority();
+    let config = server(&authority, &named("localhost"), Asks::Politely, rustls::ALL_VERSIONS);
+    let origin = HandshakeOrigin::hello(config);
+    assert_eq!(trusting(&authority).get(&origin.url("/")).status, 200);
 }
 
 #[test]

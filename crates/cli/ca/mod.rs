@@ -88,10 +88,24 @@ fn rotate(args: RotateArgs) -> Result<(), Failure> {
 fn have_trusted(args: TrustArgs, aim: trust::Aim) -> Result<(), Failure> {
     let directory = here(&args.dir);
     let certificates = directory.certificates().map_err(failed)?;
+    of_somebody_known(directory.owner().map_err(failed)?, std::env::var("SUDO_UID").ok().as_deref())?;
     let mut system = stores::System::this(args.dry_run);
     let outcome = trust::bring_about(aim, &certificates, directory.path(), &mut system);
     output::print(&system.said)?;
     outcome.map_err(Failure::Failed)
+}
+
+/// Whoever owns the directory decides which CA this machine is to trust.
+fn of_somebody_known(owner: u32, sudo_uid: Option<&str>) -> Result<(), Failure> {
+    let us = rustix::process::geteuid().as_raw();
+    let asked_us = sudo_uid.and_then(|uid| uid.parse().ok());
+    if owner == 0 || owner == us || Some(owner) == asked_us {
+        return Ok(());
+    }
+    Err(Failure::Failed(anyhow::anyhow!(
+        "the CA's directory belongs to another user (number {owner}), who could put a CA of theirs there; \
+         give --ca-dir one of your own or of root's"
+    )))
 }
 
 pub(crate) fn new_authority(only: Vec<Subtree>, days: u32) -> Result<Authority, Failure> {
@@ -150,6 +164,9 @@ mod tests {
     fn a_ca_is_told_in_four_lines() {
         let authority = new_authority(vec!["example.com".parse().unwrap()], 30).ok().unwrap();
         let text = about(authority.certificate());
-        assert!(text.lines().count() == 4 && text.contains("signs for    example.com and"), "{text}");
+        assert!(
+            text.lines().count() == 4 && text.contains("signs for    example.com, larder.internal and"),
+            "{text}"
+        );
     }
 }

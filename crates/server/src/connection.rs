@@ -281,7 +281,7 @@ impl<H: Halves> Connection<H> {
             Ok(client) if matches!(greeted, Ok(Ok(()))) => {
                 connect::carry(&self.entrance, record, client, sent, server.after(early.into())).await;
             }
-            _ => record.finish(&self.entrance.worker, None, (sent, 0), 0, Ending::ClientAborted),
+            _ => record.finish(None, (sent, 0), 0, Ending::ClientAborted),
         }
     }
 

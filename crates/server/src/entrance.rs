@@ -31,7 +31,7 @@ pub(crate) struct Entrance {
     /// The name by which it asked for the port's certificate.
     pub(crate) asked_as: Option<String>,
     /// Its place among the connections, which whatever is under way for it keeps.
-    pub(crate) place: Arc<limits::Place>,
+    pub(crate) _place: Arc<limits::Place>,
     /// What the tunnel was asked for that this is inside of.
     pub(crate) inside: Option<HostPort>,
 }

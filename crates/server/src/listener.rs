@@ -163,9 +163,9 @@ async fn serve(
     let local = stream.local_addr().unwrap_or(context.address);
     let tls = context.tls.clone();
     let secure = tls.is_some();
-    let (place, asked_as) = (Arc::new(place), None);
+    let (_place, asked_as) = (Arc::new(place), None);
     let mut entrance =
-        Entrance { worker, listener: context, client, local, secure, asked_as, place, inside: None };
+        Entrance { worker, listener: context, client, local, secure, asked_as, _place, inside: None };
     match tls {
         None => {
             let (read, write) = stream.into_split();

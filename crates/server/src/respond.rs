@@ -315,6 +315,8 @@ impl OwnAnswers {
             other => other.token(),
         };
         answer.detail = Some(detail.to_owned());
+        // Only a new connection can be a tunnel.
+        answer.ends_connection = detail == CLIENT_CERTIFICATE;
         answer
     }
 

@@ -52,7 +52,8 @@ impl Server {
         }
         let bound = listener::bind(&config)?;
         let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.context.address).collect();
-        let tls = OriginTls::new(&config.upstream.ca_files, config.upstream.http2)?;
+        let opens = config.listeners.iter().any(|listener| listener.intercept);
+        let tls = OriginTls::new(&config.upstream.ca_files, config.upstream.http2)?.leaving_to_clients(opens);
         let access_log = config.access_log.as_ref().map(AccessLog::open).transpose()?.map(Arc::new);
         let metrics = Arc::new(Metrics::new(clock.now()));
         if let Some(log) = &access_log {

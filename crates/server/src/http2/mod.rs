@@ -217,7 +217,7 @@ async fn tunnel(
     match upgrade.await {
         Ok(upgraded) if granted => {
             let client = ByteStream::other(TokioIo::new(upgraded));
-            let entrance = Entrance { place: Arc::new(place), ..Entrance::clone(entrance) };
+            let entrance = Entrance { _place: Arc::new(place), ..Entrance::clone(entrance) };
             opening.carry_out(Arc::new(entrance), client, 0).await;
         }
         _ => opening.give_up(),

@@ -9,6 +9,7 @@ mod learned;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use larder_policy::{HostPattern, HostPort, Timestamp};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -32,6 +33,9 @@ use crate::tls::{Authorities, LeafError, Leaves, server_config};
 /// A fatal alert that the name is not known here (RFC 6066, 3), as it stands on the wire.
 const UNRECOGNIZED_NAME: [u8; 7] = [0x15, 0x03, 0x03, 0, 2, 2, 112];
 
+/// A CA that has ended is told of no more often than this.
+const COMPLAINTS_SECS: i64 = 600;
+
 /// What interception needs, for all listeners that do it.
 pub(crate) struct Interception {
     pub(crate) authorities: Authorities,
@@ -42,6 +46,8 @@ pub(crate) struct Interception {
     addresses: bool,
     tls: ServerConfig,
     pub(crate) learned: Arc<Learned>,
+    /// When it was last told that the CA has ended, in seconds.
+    complained: AtomicI64,
 }
 
 /// What becomes of a CONNECT.
@@ -90,7 +96,20 @@ impl Interception {
             addresses: settings.addresses,
             tls: server_config(Arc::new(Nothing))?,
             learned: Arc::new(Learned::new(most, keep, limits.learned_bypasses_per_client)),
+            complained: AtomicI64::new(0),
         }))
+    }
+
+    /// Says once in a while that nothing can be opened.
+    fn complain(&self, error: &LeafError, now: Timestamp) {
+        let last = self.complained.swap(now.as_secs(), Ordering::Relaxed);
+        if now.as_secs() - last >= COMPLAINTS_SECS {
+            tracing::error!(
+                "no tunnel can be opened, and all that are to be are refused: {error}; see `larder ca show`"
+            );
+        } else {
+            self.complained.store(last, Ordering::Relaxed);
+        }
     }
 
     fn verdict(&self, client: IpAddr, to: &HostPort, now: Timestamp) -> Verdict {
@@ -108,6 +127,9 @@ impl Interception {
             Ok(()) => Verdict::Open { required },
             Err(LeafError::Outside(_) | LeafError::Name) if !required => Verdict::Tunnel,
             Err(error) => {
+                if matches!(error, LeafError::NotValid(_)) {
+                    self.complain(&error, now);
+                }
                 Verdict::Deny(format!("connections to {host} are to be opened, and cannot be: {error}"))
             }
         }

@@ -157,6 +157,7 @@ impl Lender {
             OriginTls::new(&files, config.upstream.http2)
                 .map_err(|error| NotLent::Wrong(error.to_string()))?
         };
+        let tls = tls.leaving_to_clients(intercept);
         let (sender, lines) = mpsc::channel(LINES);
         let ledger = Arc::new(Ledger::new(sender, terms.record));
         let proxy = Arc::new(derived(ground, config, interception, address, &ledger));

@@ -1,5 +1,6 @@
 //! One exchange over one HTTP/1.1 connection, which afterwards serves the next one.
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -93,6 +94,9 @@ impl Receiving {
     /// The next head, interim or final.
     pub(super) async fn head(&mut self, host: &str) -> Result<ResponseHead, UpstreamError> {
         let head = self.reader.response_head().await.map_err(|error| match error {
+            ReadError::Io(error) if wants_certificate(&error) => {
+                UpstreamError::ClientCertificate { host: host.to_owned() }
+            }
             // A reset before the first byte is an end before the first byte.
             ReadError::Io(_) | ReadError::Closed if !self.reader.has_started() && !self.begun => {
                 UpstreamError::Terminated { host: host.to_owned() }
@@ -156,4 +160,10 @@ impl Content {
             pool.put(OriginConnection { reader, writer, line });
         }
     }
+}
+
+/// Whether the other side ends TLS for want of a client certificate, which TLS 1.3 lets it do after the handshake.
+fn wants_certificate(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired)))
 }

@@ -46,6 +46,8 @@ pub(crate) struct OriginTls {
     any: TlsConnector,
     http1: TlsConnector,
     sessions: Arc<ClientSessionMemoryCache>,
+    /// Whether origins that ask for a client certificate are left to the clients, who may have one.
+    leaves_to_clients: bool,
 }
 
 impl OriginTls {
@@ -79,7 +81,14 @@ impl OriginTls {
         if http2 {
             config.alpn_protocols.insert(0, b"h2".to_vec());
         }
-        Ok(Self { any: TlsConnector::from(Arc::new(config)), http1, sessions })
+        let any = TlsConnector::from(Arc::new(config));
+        Ok(Self { any, http1, sessions, leaves_to_clients: false })
+    }
+
+    /// The same for a proxy that opens its clients' tunnels, or does not. Where it does, an origin that asks for a client
+    /// certificate is no origin of the proxy's, as its client may have one; else it has nobody to ask but the proxy, which has none.
+    pub(crate) fn leaving_to_clients(self, leaves_to_clients: bool) -> Self {
+        Self { leaves_to_clients, ..self }
     }
 
     /// A handshake for `host` over a connection.
@@ -105,6 +114,7 @@ impl OriginTls {
         let result = result.map_err(|error| refusal(host, &error));
         match result {
             Err(error @ UpstreamError::Certificate { .. }) => Err(error),
+            Ok(_) if asked && !self.leaves_to_clients => result,
             _ if asked => {
                 self.forget(&name);
                 Err(UpstreamError::ClientCertificate { host: host.to_owned() })

@@ -19,6 +19,8 @@ use time::OffsetDateTime;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::certificate::CaCertificate;
+use crate::pages::OWN_NAME;
+
 use super::names::{LeafName, NameConstraints, Subtree};
 
 /// Certificates are valid from this long before they are made, since the clocks of clients may be behind.
@@ -47,6 +49,16 @@ impl CaOptions {
     pub const DAYS_MAX: u32 = 10 * 365;
 }
 
+/// A CA that is constrained signs for the proxy's own name, too: by it a client finds out whether it trusts the CA.
+fn with_own_name(only: &[Subtree]) -> Vec<Subtree> {
+    let own = Subtree::Domain(OWN_NAME.to_owned());
+    let mut only = only.to_vec();
+    if !only.is_empty() && !only.contains(&own) {
+        only.push(own);
+    }
+    only
+}
+
 /// A CA that can sign.
 pub struct Authority {
     certificate: CaCertificate,
@@ -72,7 +84,7 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.name_constraints = NameConstraints::only(&options.only).to_rcgen();
+        params.name_constraints = NameConstraints::only(&with_own_name(&options.only)).to_rcgen();
         let key = Secret(KeyPair::generate().map_err(mint)?);
         let pem = params.self_signed(&key).map_err(mint)?.pem();
         Self::assemble(CaCertificate::parse(&pem).map_err(CaError::Mint)?, key)

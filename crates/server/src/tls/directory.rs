@@ -110,6 +110,15 @@ impl CaDirectory {
         &self.0
     }
 
+    /// The user that the directory belongs to, who decides what is in it.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read.
+    pub fn owner(&self) -> Result<u32, CaError> {
+        Ok(self.0.metadata().map_err(failed("read", &self.0))?.uid())
+    }
+
     /// Writes a new CA into it.
     ///
     /// # Errors
@@ -155,8 +164,11 @@ impl CaDirectory {
     ///
     /// # Errors
     ///
-    /// There is none, or one cannot be read.
+    /// There is none, one cannot be read, or others than its owner can write into the directory.
     pub fn certificates(&self) -> Result<CaCertificates, CaError> {
+        if self.0.exists() {
+            self.check_directory()?;
+        }
         let read = |name: &str| self.certificate(name);
         let missing = || CaError::Missing { dir: self.0.clone() };
         let (current, next) = (read(CURRENT.certificate)?.ok_or_else(missing)?, read(NEXT.certificate)?);
