@@ -23,6 +23,9 @@ const PROXY: [&str; 11] = [
     "YARN_HTTPS_PROXY",
 ];
 
+/// By this one Node's own fetch reads the others at all, since version 24.
+const NODE: &str = "NODE_USE_ENV_PROXY";
+
 /// Where clients look for what is to go without.
 const NO_PROXY: [&str; 3] = ["no_proxy", "NO_PROXY", "npm_config_noproxy"];
 
@@ -110,6 +113,7 @@ pub(crate) fn variables(
     let url = OsString::from(format!("http://{}", proxying.proxy));
     let direct = direct(surroundings);
     let mut set: Vec<(&'static str, OsString)> = PROXY.iter().map(|name| (*name, url.clone())).collect();
+    set.push((NODE, OsString::from("1")));
     set.extend(NO_PROXY.iter().map(|name| (*name, OsString::from(direct.join(",")))));
     if let Some(bundle) = proxying.bundle {
         set.extend(CERTIFICATES.iter().map(|name| (*name, bundle.as_os_str().to_owned())));
