@@ -209,6 +209,7 @@ impl Writer {
         let Some(segment) = self.segments.get(id) else { return false };
         if segment.live == 0 {
             self.drop_segment(id);
+            self.account();
             return true;
         }
         match self.shared.segments.open(id) {
@@ -238,6 +239,7 @@ impl Writer {
                 Ok(None) => {
                     self.shared.counters.compacted.add(1);
                     self.drop_segment(compaction.id);
+                    self.account();
                     return;
                 }
                 Err(error) => {
