@@ -63,14 +63,15 @@ impl World {
         let known = found.keys().all(|slot| after == After::Loss || self.allowed.contains_key(slot));
         assert!(known, "{why}: {found:?} but only {:?} were stored", self.allowed.keys());
         let store = self.store();
-        // A record that was found to have no body while it was being copied elsewhere goes at the next look.
-        for _ in 0..if after == After::Loss { 3 } else { 0 } {
+        let count = found.len() as u64 + parts;
+        // A record that was found to have no body while it was being copied elsewhere goes at a later look.
+        let began = std::time::Instant::now();
+        while after == After::Loss && store.stats().objects != count && began.elapsed().as_secs() < 10 {
             for name in (0..KEYS).chain(PARTS.map(|(name, _)| name)) {
                 let _ = store.lookup(&key(name)).await;
             }
             barrier(store.sender()).await.unwrap();
         }
-        let count = found.len() as u64 + parts;
         let objects = || format!("{why}: {} objects, {found:?} and {parts} parts", store.stats().objects);
         eventually(|| store.stats().objects == count, objects).await;
         self.accounts_agree(why).await;
