@@ -258,7 +258,9 @@ async fn what_is_found_damaged_while_only_the_index_knows_it_is_not_given_again(
         let gate = closed.lock().unwrap().take().ok_or(io::ErrorKind::NotFound)?;
         Ok(Arc::new(Slow { of: sled(path, bytes)?, gate: Mutex::new(gate) }) as Arc<dyn Index>)
     };
-    let index = Opener { open: Arc::new(open), ..Opener::default() };
+    // The scan hangs until the test has looked, however long that takes: an index that is given up is rebuilt.
+    let patience = Duration::from_secs(3600);
+    let index = Opener { open: Arc::new(open), patience, open_patience: patience };
     let store = Store::open_on(bench.options.clone(), Ground { index, ..Ground::default() }).unwrap();
     let cut = get(&store, &key(0)).await.expect("the index knows it");
     assert!(matches!(cut, Err(ReadError::Damaged { .. })));
