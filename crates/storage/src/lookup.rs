@@ -43,11 +43,21 @@ pub(crate) struct Lookup {
 /// Places to look at.
 type Places = SmallVec<[(VariantTag, Place); 2]>;
 
+/// What a lookup found of a key.
+#[derive(Default)]
+struct Found {
+    cores: Vec<Arc<Core>>,
+    /// These are all variants that are stored: none is unknown yet, could not be read or is about to be dropped.
+    complete: bool,
+}
+
 /// What became of one place.
 enum Outcome {
     Hit(Arc<Core>),
-    /// Not for this key, or dropped.
+    /// For another key.
     None,
+    /// It cannot be used: dropped, or not readable just now.
+    Unusable,
     /// The record is not where it was.
     Moved,
     /// It cannot be read without blocking.
@@ -57,21 +67,23 @@ enum Outcome {
 impl Lookup {
     pub(crate) async fn run(self) -> Variants {
         let generation = self.shared.memory.generation(&self.key);
-        let cores = self.cores().await;
+        let Found { cores, complete } = self.find().await;
         if cores.is_empty() {
             self.shared.counters.misses.add(1);
             return Variants::default();
         }
         self.shared.counters.disk_hits.add(1);
-        if cores.iter().all(|core| core.partial.is_none()) {
+        // What is in memory hides what is not: a variant that was left out would not be looked at again.
+        if complete && cores.iter().all(|core| core.partial.is_none()) {
             self.shared.memory.insert(&self.key, &cores, generation);
         }
         cores.into_iter().map(|core| Stored::new(core, Tier::Disk)).collect()
     }
 
-    async fn cores(&self) -> Vec<Arc<Core>> {
-        let places = self.nominated();
+    async fn find(&self) -> Found {
+        // Asked first: the directory may become complete just after it was looked at.
         let mut state = *self.shared.state.borrow();
+        let places = self.nominated();
         let starting = START_PATIENCE.saturating_sub(self.shared.opened.elapsed());
         let patience = match state {
             IndexState::Opening => starting.max(OPENING_PATIENCE),
@@ -88,10 +100,11 @@ impl Lookup {
             // The directory may have been filled while this waited.
             let places = if places.is_empty() { self.nominated() } else { places };
             if places.is_empty() {
-                return Vec::new();
+                return Found::default();
             }
-            if let Some(cores) = self.resident(&places) {
-                return cores;
+            if let Some(mut found) = self.resident(&places) {
+                found.complete &= state == IndexState::Ready;
+                return found;
             }
         }
         let this = Self { shared: self.shared.clone(), key: self.key.clone(), fingerprint: self.fingerprint };
@@ -110,50 +123,59 @@ impl Lookup {
     }
 
     /// Everything from the page cache; `None` when something is not there.
-    fn resident(&self, places: &[(VariantTag, Place)]) -> Option<Vec<Arc<Core>>> {
-        let mut cores = Vec::with_capacity(places.len());
+    fn resident(&self, places: &[(VariantTag, Place)]) -> Option<Found> {
+        let mut found = Found { cores: Vec::with_capacity(places.len()), complete: true };
         for (_, place) in places {
             match self.read(*place, Reading::Resident) {
-                Outcome::Hit(core) => cores.push(core),
+                Outcome::Hit(core) => found.cores.push(core),
                 Outcome::None => {}
+                Outcome::Unusable => found.complete = false,
                 Outcome::Moved | Outcome::Blocks => return None,
             }
         }
-        Some(in_order(cores))
+        found.cores = in_order(found.cores);
+        Some(found)
     }
 
-    fn blocking(&self) -> Vec<Arc<Core>> {
-        let mut cores = Vec::new();
+    fn blocking(&self) -> Found {
+        let mut found = Found::default();
         for _ in 0..ATTEMPTS {
-            cores.clear();
+            let (places, all) = self.all_places();
+            found = Found { cores: Vec::new(), complete: all };
             let mut moved = false;
-            for (_, place) in self.all_places() {
+            for (_, place) in places {
                 match self.read(place, Reading::Blocking) {
-                    Outcome::Hit(core) => cores.push(core),
+                    Outcome::Hit(core) => found.cores.push(core),
                     Outcome::Moved => moved = true,
+                    Outcome::Unusable => found.complete = false,
                     Outcome::None | Outcome::Blocks => {}
                 }
             }
             if !moved {
                 break;
             }
+            found.complete = false;
         }
-        in_order(cores)
+        found.cores = in_order(found.cores);
+        found
     }
 
-    /// What the directory nominates, and what only the index knows yet.
-    fn all_places(&self) -> Places {
+    /// What the directory nominates, and what only the index knows yet; and whether that is all there is.
+    fn all_places(&self) -> (Places, bool) {
         // Asked first: the directory may become complete just after it was looked at.
-        let ready = self.shared.is_ready();
+        let state = *self.shared.state.borrow();
         let mut places = self.nominated();
-        if !ready {
-            for entry in self.shared.index.get(self.fingerprint) {
-                if places.iter().all(|(_, place)| *place != entry.place) {
-                    places.push((entry.variant, entry.place));
-                }
+        if state == IndexState::Ready {
+            return (places, true);
+        }
+        let indexed = self.shared.index.get(self.fingerprint);
+        let all = state == IndexState::Loading && indexed.is_some();
+        for entry in indexed.unwrap_or_default() {
+            if places.iter().all(|(_, place)| *place != entry.place) {
+                places.push((entry.variant, entry.place));
             }
         }
-        places
+        (places, all)
     }
 
     fn read(&self, place: Place, reading: Reading) -> Outcome {
@@ -162,7 +184,7 @@ impl Lookup {
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.lost(place, None),
             Err(error) => {
                 self.shared.read_failed("read a record", &error);
-                Outcome::None
+                Outcome::Unusable
             }
         }
     }
@@ -175,7 +197,7 @@ impl Lookup {
             self.shared.blobs.hint(Hint::BadRecord(self.fingerprint, place, damage));
         }
         // While records are still being found, the one that was nominated may have given way to a newer one just now.
-        if nominated { Outcome::None } else { Outcome::Moved }
+        if nominated { Outcome::Unusable } else { Outcome::Moved }
     }
 
     fn try_read(&self, place: Place, reading: Reading) -> io::Result<Outcome> {
@@ -203,7 +225,7 @@ impl Lookup {
             return Ok(self.lost(place, None));
         }
         if record.head.file().is_some_and(|file| self.shared.blobs.condemned.contains(&file.name)) {
-            return Ok(Outcome::None);
+            return Ok(Outcome::Unusable);
         }
         let Some(response) = metadata::decode(record.front.metadata) else {
             return Ok(self.lost(place, None));
@@ -240,7 +262,7 @@ impl Lookup {
         };
         if let Some(error) = gone {
             blobs.report(&core(None), &error);
-            return Ok(Outcome::None);
+            return Ok(Outcome::Unusable);
         }
         // The blob may have left with its record just now, which is no damage.
         Ok(self.lost(place, None))

@@ -54,14 +54,11 @@ pub(crate) trait Index: Send + Sync {
 pub(crate) struct IndexReader(Arc<RwLock<Option<Arc<dyn Index>>>>);
 
 impl IndexReader {
-    /// What the index knows under a fingerprint. Blocks; must not be called on a reactor's thread.
-    pub(crate) fn get(&self, fingerprint: Fingerprint) -> Vec<Entry> {
-        let index = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(index) = index else { return Vec::new() };
-        index.get(fingerprint).unwrap_or_else(|error| {
-            tracing::debug!(%error, "cannot read the index");
-            Vec::new()
-        })
+    /// What the index knows under a fingerprint; `None` when there is no index, or it cannot be read. Blocks; must not be
+    /// called on a reactor's thread.
+    pub(crate) fn get(&self, fingerprint: Fingerprint) -> Option<Vec<Entry>> {
+        let index = self.0.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+        index.get(fingerprint).inspect_err(|error| tracing::debug!(%error, "cannot read the index")).ok()
     }
 
     fn set(&self, index: Option<Arc<dyn Index>>) {

@@ -16,6 +16,7 @@ mod parts;
 mod restart;
 mod together;
 mod tools;
+mod variants;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -72,7 +72,9 @@ impl Writer {
             Some(nominee) => Some(nominee.place).filter(names),
             None if self.is_ready() => None,
             // It was served from what only the index knows yet.
-            None => self.shared.index.get(owner.fingerprint).iter().map(|entry| entry.place).find(names),
+            None => {
+                self.shared.index.get(owner.fingerprint).iter().flatten().map(|entry| entry.place).find(names)
+            }
         };
         let Some(place) = place else { return };
         let prefix = owner.file.name.prefix();

@@ -33,7 +33,7 @@ impl Writer {
             self.kill(nominee.id);
         }
         if !self.is_ready() {
-            for entry in self.shared.index.get(fingerprint) {
+            for entry in self.shared.index.get(fingerprint).unwrap_or_default() {
                 removed.add(self.live_at(entry.place));
                 self.bury(fingerprint, entry.place);
             }
@@ -266,18 +266,8 @@ impl Writer {
             }
             // The index may still nominate it.
             None if !self.is_ready() => self.bury(fingerprint, place),
-            None => self.look_again(fingerprint),
-        }
-    }
-
-    /// What a reader found bad has been copied elsewhere meanwhile, or is gone. The next one finds it there, if it reads from
-    /// disk: the variants beside it, which are in memory by then, would hide it for ever.
-    fn look_again(&self, fingerprint: Fingerprint) {
-        for nominee in self.shared.directory.find(fingerprint) {
-            let key = self.shared.segments.key(nominee.place).ok();
-            if let Some(key) = key.and_then(|key| CacheKey::from_stored(&key).ok()) {
-                self.shared.memory.remove(&key);
-            }
+            // Copied elsewhere meanwhile, or gone: the next look-up reads from disk again, and finds it where it is.
+            None => {}
         }
     }
 
