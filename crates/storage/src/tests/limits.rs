@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::eviction::Algorithm;
+use crate::files::Files;
+use crate::files::seam::Faults;
 use crate::index::{Index, Opener};
 use crate::store::Ground;
 
@@ -132,6 +134,41 @@ async fn compaction_keeps_the_live_records() {
         until(bench.store(), |stats| stats.dead_bytes * 4 <= stats.segment_bytes).await;
         bench.reopen().await;
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_for_a_while_is_not_dropped_when_its_segment_is_to_be_copied() {
+    let root = tempfile::tempdir().unwrap();
+    let mut options = Options::new(root.path());
+    options.disk_limit = 32 * MIB;
+    options.segment_bytes = MIB / 4;
+    options.memory_limit = 0;
+    let faults = Faults::none();
+    let ground = Ground { files: Files::behind(faults.clone()), ..Ground::default() };
+    let store = Store::open_on(options, ground).unwrap();
+    store.ready().await;
+    for n in 0..10 {
+        put(&store, &key(format_args!("keep/{n}")), &body(n, 3000)).await.unwrap();
+    }
+    faults.fail_reads(0..u64::MAX);
+    for n in 0..40 {
+        put(&store, &key("churn"), &body(n, 20_000)).await.unwrap();
+    }
+    until(&store, |stats| stats.read_errors > 0).await;
+    assert_eq!((store.stats().objects, store.stats().compacted), (11, 0));
+    faults.fail_reads(0..0);
+    // When a while has passed they are copied after all.
+    let shared = store.shared();
+    until(&store, |stats| {
+        shared.tick(shared.now() + 11);
+        stats.compacted > 0
+    })
+    .await;
+    for n in 0..10 {
+        assert_eq!(get(&store, &key(format_args!("keep/{n}"))).await.unwrap().unwrap(), body(n, 3000));
+    }
+    assert_eq!(store.stats().damaged, 0);
+    store.close().await;
 }
 
 #[tokio::test]

@@ -108,6 +108,7 @@ pub(crate) fn start(
         pending: Vec::new(),
         compaction: None,
         rewrites: reclaim::Rewrites::default(),
+        unreadable: HashMap::new(),
         added_in_sweep: None,
         blob_blocks: 0,
         directories: directories::Directories::default(),
@@ -178,6 +179,8 @@ struct Writer {
     pending: Vec<append::Pending>,
     compaction: Option<reclaim::Compaction>,
     rewrites: reclaim::Rewrites,
+    /// Segments that could not be read when they were to be copied, and until when they are left alone.
+    unreadable: HashMap<u32, u32>,
     /// While orphans are looked for: digest prefixes of the blobs that were added since.
     added_in_sweep: Option<HashSet<u64>>,
     blob_blocks: u64,

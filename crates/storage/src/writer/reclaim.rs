@@ -4,8 +4,12 @@
 //! the two alternate: entries leave until an eighth of the segments is dead, then the emptiest segment goes.
 //! Both work in small steps, and one segment's size is kept free so that copying never breaks the limit. How much
 //! room there may be at all is decided in `space`.
+//!
+//! What cannot be read says nothing about what lies there: nothing is dropped for it. Its segment stays, and is tried again after a
+//! while; a response that stays unreadable is a miss, and leaves when it is stored anew or its turn comes.
 
 use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -16,18 +20,22 @@ use super::segments::{Segment, Sums};
 use crate::blob::BLOCK;
 use crate::directory::Place;
 use crate::index::Change;
-use crate::record::{Record, RecordFault};
+use crate::record::Record;
 use crate::segment::{FIRST_RECORD, Found, Scan};
 
 /// Bytes that one step of compaction copies, at most one record more.
 const STEP_BYTES: u64 = 1 << 20;
 /// Closed segments smaller than a quarter are merged when there are more of them than this.
 const SMALL_SEGMENTS: usize = 8;
+/// Seconds for which a segment is left alone after a part of it could not be read.
+const UNREADABLE_SECS: u32 = 10;
 
 /// A segment whose live records are being copied.
 pub(super) struct Compaction {
     id: u32,
     scan: Scan,
+    /// A record of it could not be read, and stays where it is.
+    unreadable: bool,
     /// Whoever waits for the end of it.
     _done: Option<Arc<oneshot::Sender<()>>>,
 }
@@ -117,23 +125,36 @@ impl Writer {
     /// Dead bytes near a quarter of all, or many small segments.
     fn is_littered(&self) -> bool {
         let Sums { bytes, dead, .. } = self.segments.sums();
+        let dead = dead - self.left_alone().map(|one| one.dead()).sum::<u64>();
         let least = self.shared.options.segment_bytes() / 4;
         (dead * 5 > bytes && dead > least && self.has_littered()) || self.has_many_small()
     }
 
-    /// Whether a closed segment has dead bytes.
+    /// Whether a segment that can be compacted has dead bytes.
     fn has_littered(&self) -> bool {
-        self.segments.sums().littered > usize::from(self.active_segment().is_some_and(|one| one.dead() > 0))
+        let others = self.not_to_compact().filter(|one| one.dead() > 0);
+        self.segments.sums().littered > others.count()
     }
 
-    /// Whether there are too many small segments among the closed ones.
+    /// Whether there are too many small segments among those that can be compacted.
     fn has_many_small(&self) -> bool {
-        let active = self.active_segment().is_some_and(|one| self.segments.is_small(one));
-        self.segments.sums().small > SMALL_SEGMENTS + usize::from(active)
+        let others = self.not_to_compact().filter(|one| self.segments.is_small(*one));
+        self.segments.sums().small > SMALL_SEGMENTS + others.count()
     }
 
-    fn active_segment(&self) -> Option<Segment> {
-        self.segments.get(self.active.as_ref()?.id)
+    /// The segment that is appended to and those that are left alone.
+    fn not_to_compact(&self) -> impl Iterator<Item = Segment> {
+        let active = self.active.as_ref().and_then(|active| self.segments.get(active.id));
+        active.into_iter().chain(self.left_alone())
+    }
+
+    fn left_alone(&self) -> impl Iterator<Item = Segment> {
+        self.unreadable.keys().filter(|id| self.is_left_alone(**id)).filter_map(|id| self.segments.get(*id))
+    }
+
+    /// Whether it could not be read a while ago.
+    fn is_left_alone(&self, id: u32) -> bool {
+        self.unreadable.get(&id).is_some_and(|until| *until > self.shared.now())
     }
 
     /// One step towards more room. False when there is nothing left to take.
@@ -172,12 +193,12 @@ impl Writer {
         victim.is_some_and(|nominee| nominee.blob_blocks > 0) && self.evict()
     }
 
-    /// The closed segment with the smallest share of live bytes, if it has dead ones.
+    /// The closed segment with the smallest share of live bytes, if it has dead ones and can be read.
     fn emptiest(&self) -> Option<u32> {
         let active = self.active.as_ref().map(|active| active.id);
         self.segments
             .iter()
-            .filter(|(id, segment)| Some(*id) != active && segment.dead() > 0)
+            .filter(|(id, segment)| Some(*id) != active && segment.dead() > 0 && !self.is_left_alone(*id))
             .min_by_key(|(_, segment)| segment.live * 1024 / segment.size.max(1))
             .map(|(id, _)| id)
     }
@@ -188,7 +209,8 @@ impl Writer {
             return None;
         }
         let active = self.active.as_ref().map(|active| active.id);
-        let closed = self.segments.iter().filter(|(id, _)| Some(*id) != active);
+        let free = |id| Some(id) != active && !self.is_left_alone(id);
+        let closed = self.segments.iter().filter(|(id, _)| free(*id));
         closed.min_by_key(|(_, one)| one.size).map(|(id, _)| id)
     }
 
@@ -215,15 +237,22 @@ impl Writer {
         match self.shared.segments.open(id) {
             Ok(file) => {
                 let scan = Scan::new(id, file, FIRST_RECORD, segment.size);
-                self.compaction = Some(Compaction { id, scan, _done: done });
+                self.compaction = Some(Compaction { id, scan, unreadable: false, _done: done });
             }
-            Err(error) => {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.shared.counters.read_errors.add(1);
-                tracing::warn!(segment = id, %error, "a segment cannot be read and is dropped");
+                tracing::warn!(segment = id, %error, "a segment is gone and is dropped");
                 self.drop_segment(id);
             }
+            Err(error) => self.leave_alone(id, &error),
         }
         true
+    }
+
+    /// A segment cannot be read just now: it stays as it is, and so does what is in it.
+    fn leave_alone(&mut self, id: u32, error: &io::Error) {
+        self.shared.read_failed("read a segment to compact it", error);
+        self.unreadable.insert(id, self.shared.now() + UNREADABLE_SECS);
     }
 
     /// Copies the next live records. Their sequence numbers stay, so that a replay in any order ends the same.
@@ -237,27 +266,33 @@ impl Writer {
                 }
                 Ok(Some(_)) => continue,
                 Ok(None) => {
-                    self.shared.counters.compacted.add(1);
-                    self.drop_segment(compaction.id);
+                    if !compaction.unreadable {
+                        self.shared.counters.compacted.add(1);
+                        self.drop_segment(compaction.id);
+                    }
                     self.account();
                     return;
                 }
                 Err(error) => {
-                    self.shared.counters.read_errors.add(1);
-                    tracing::warn!(segment = compaction.id, %error, "a segment cannot be compacted and is dropped");
-                    self.drop_segment(compaction.id);
+                    self.leave_alone(compaction.id, &error);
+                    self.account();
                     return;
                 }
             };
             let Some(nominee) = self.shared.directory.find_place(print, place) else { continue };
             let bytes = match self.record_to_copy(place) {
                 Ok(bytes) => bytes,
-                Err(fault) => {
-                    self.compaction = Some(compaction);
-                    self.drop_bad_record(print, place, Some(fault));
-                    return;
+                Err(error) => {
+                    self.leave_alone(compaction.id, &error);
+                    compaction.unreadable = true;
+                    continue;
                 }
             };
+            if let Err(fault) = Record::decode(&bytes) {
+                self.compaction = Some(compaction);
+                self.drop_bad_record(print, place, Some(fault));
+                return;
+            }
             match self.copy_record(place, bytes) {
                 Ok(to) => {
                     self.shared.directory.relocate(nominee.id, to);
@@ -274,30 +309,25 @@ impl Writer {
         self.compaction = Some(compaction);
     }
 
-    /// The bytes of a record, its body proved: what is damaged is not copied, and says nothing against the disk that
-    /// takes the copies.
-    fn record_to_copy(&self, place: Place) -> Result<Vec<u8>, RecordFault> {
+    /// The bytes of a record, as far as its segment reaches.
+    fn record_to_copy(&self, place: Place) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; place.length as usize];
-        let file = self.shared.segments.open(place.segment);
-        if let Err(error) = file.and_then(|file| file.read_exact(&mut bytes, u64::from(place.offset))) {
-            self.shared.counters.read_errors.add(1);
-            tracing::warn!(segment = place.segment, %error, "a record cannot be read to be copied");
-            return Err(RecordFault::Cut);
-        }
-        Record::decode(&bytes).map(|_| ())?;
+        let read =
+            self.shared.segments.open(place.segment)?.read_full(&mut bytes, u64::from(place.offset))?;
+        bytes.truncate(read);
         Ok(bytes)
     }
 
-    fn copy_record(&mut self, place: Place, bytes: Vec<u8>) -> std::io::Result<Place> {
+    fn copy_record(&mut self, place: Place, bytes: Vec<u8>) -> io::Result<Place> {
         let len = bytes.len() as u64;
         let full = |size: u64| size + len > self.shared.options.segment_bytes();
         if self.active.as_ref().is_some_and(|active| full(active.size)) {
             self.active = None;
         }
         if !self.open_active() {
-            return Err(std::io::ErrorKind::StorageFull.into());
+            return Err(ErrorKind::StorageFull.into());
         }
-        let Some(active) = &mut self.active else { return Err(std::io::ErrorKind::StorageFull.into()) };
+        let Some(active) = &mut self.active else { return Err(ErrorKind::StorageFull.into()) };
         if let Err(error) = active.file.write_all(&[bytes], active.size) {
             let _ = active.file.set_len(active.size);
             return Err(error);
@@ -331,6 +361,7 @@ impl Writer {
     }
 
     pub(super) fn drop_segment(&mut self, id: u32) {
+        self.unreadable.remove(&id);
         let size = self.segments.remove(id).map_or(0, |segment| segment.size.div_ceil(BLOCK) * BLOCK);
         self.shared.counters.segment_bytes.sub(size);
         self.shared.segments.forget(id);
