@@ -121,11 +121,9 @@ pub(crate) async fn run(
 pub(crate) async fn accept(worker: Arc<Worker>, socket: TcpListener, context: Arc<ListenerContext>) {
     let connections = Arc::clone(&worker.proxy.connections);
     loop {
-        let Ok(permit) = Arc::clone(&connections.all).acquire_owned().await else { return };
         let (stream, client) = match socket.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                drop(permit);
                 if !is_of_one_connection(&error) {
                     tracing::warn!("cannot accept a connection: {error}");
                     sleep(ACCEPT_PAUSE).await;
@@ -133,6 +131,8 @@ pub(crate) async fn accept(worker: Arc<Worker>, socket: TcpListener, context: Ar
                 continue;
             }
         };
+        // Only now, so that listeners on which nobody is take no place. Without one, this connection waits, and others in the backlog.
+        let Ok(permit) = Arc::clone(&connections.all).acquire_owned().await else { return };
         let Some(place) = connections.place(client.ip(), permit) else {
             worker.proxy.metrics.count_refused_connection();
             continue;
