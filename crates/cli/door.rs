@@ -90,9 +90,9 @@ pub(crate) fn cannot_open(error: OpenError) -> anyhow::Error {
             }
             _ => Some("put that right, or choose another with `--cache-dir DIR`"),
         },
-        OpenError::Locked { .. } => {
-            Some("choose another with `--cache-dir DIR`, or ask the larder that has it")
-        }
+        OpenError::Locked { .. } => Some(
+            "choose another with `--cache-dir DIR`, or ask the larder that has it (one that `larder run` left behind ends by itself within a minute)",
+        ),
         // The others say themselves how to go on.
         _ => None,
     };

@@ -4,6 +4,7 @@ use larder_server::tls::{CaCertificate, CaCertificates, CaDirectory};
 use serde::Serialize;
 
 use super::args::ShowArgs;
+use super::trust::name_of;
 use super::{about, failed, here, ways};
 use crate::failure::Failure;
 use crate::output;
@@ -33,12 +34,20 @@ fn text(directory: &CaDirectory, certificates: &CaCertificates) -> String {
     if let Some(next) = &certificates.next {
         text.push_str(&format!(
             "\nthe next CA, to be trusted beside it; it signs later\n{}\n\
-             What is said below of ca.pem is to be done with next.pem too, or with both in one file: `larder ca show --pem`.\n",
-            about(next)
+             What is said below of ca.pem is to be done with next.pem too, under the name {}, or with both in one file: `larder ca show --pem`.\n",
+            about(next),
+            name_of(next),
         ));
     }
     text.push('\n');
-    text.push_str(&ways::text(&dir.join("ca.pem")));
+    text.push_str(&ways::text(&dir.join("ca.pem"), &name_of(&certificates.current)));
+    if let Some(previous) = &certificates.previous {
+        text.push_str(&format!(
+            "\nthe CA before it, which no larder signs with any more: where it is trusted, it can be taken out; by hand as {}\n{}",
+            name_of(previous),
+            about(previous),
+        ));
+    }
     text
 }
 

@@ -92,8 +92,13 @@ fn holds(path: &Path, text: &str) -> bool {
 
 /// `larder-5f3a9c1d02b4.crt`
 fn file_name(store: &SystemStore, certificate: &CaCertificate) -> String {
+    format!("{}.{}", name_of(certificate), store.suffix)
+}
+
+/// What tells a CA from others in a store: `larder-5f3a9c1d02b4`.
+pub(super) fn name_of(certificate: &CaCertificate) -> String {
     let digits = certificate.fingerprint().replace(':', "").to_ascii_lowercase();
-    format!("larder-{}.{}", digits.get(..12).unwrap_or(&digits), store.suffix)
+    format!("larder-{}", digits.get(..12).unwrap_or(&digits))
 }
 
 /// Chromium's database and Firefox's profiles.

@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
-/// Who, and what to do; `{ca}` stands for the certificate's file, `{dir}` for its directory.
+/// Who, and what to do; `{ca}` stands for the certificate's file, `{dir}` for its directory, `{name}` for what tells it from others.
 const WAYS: [(&str, &[&str]); 9] = [
     ("Debian, Ubuntu, Alpine, Fedora, RHEL, openSUSE, Arch", &["sudo larder ca trust --ca-dir {dir}"]),
     (
         "or by hand, Debian-like",
-        &["sudo cp {ca} /usr/local/share/ca-certificates/larder.crt && sudo update-ca-certificates"],
+        &["sudo cp {ca} /usr/local/share/ca-certificates/{name}.crt && sudo update-ca-certificates"],
     ),
     (
         "or by hand, Fedora-like",
-        &["sudo cp {ca} /etc/pki/ca-trust/source/anchors/larder.pem && sudo update-ca-trust"],
+        &["sudo cp {ca} /etc/pki/ca-trust/source/anchors/{name}.pem && sudo update-ca-trust"],
     ),
     ("macOS", &["sudo security add-trusted-cert -d -r trustRoot -k /Library/Keychains/System.keychain {ca}"]),
     ("Windows, as administrator, with a copy of the file", &["certutil -addstore -f Root ca.pem"]),
@@ -22,7 +22,7 @@ const WAYS: [(&str, &[&str]); 9] = [
             "Firefox anywhere: Settings, Certificates, View Certificates, Authorities, Import",
         ],
     ),
-    ("Java", &["keytool -importcert -cacerts -storepass changeit -noprompt -alias larder -file {ca}"]),
+    ("Java", &["keytool -importcert -cacerts -storepass changeit -noprompt -alias {name} -file {ca}"]),
     ("Node: npm, pnpm, yarn", &["export NODE_EXTRA_CA_CERTS={ca}"]),
     (
         "Docker",
@@ -45,14 +45,17 @@ const VARIABLES: [(&str, &str); 6] = [
 ];
 
 /// All ways, for this file.
-pub(super) fn text(file: &Path) -> String {
+pub(super) fn text(file: &Path, name: &str) -> String {
     let shown = quoted(file);
     let dir = file.parent().map(quoted).unwrap_or_default();
     let mut text = "How it comes to be trusted\n".to_owned();
     for (who, lines) in WAYS {
         text.push_str(&format!("\n  {who}\n"));
         for line in lines {
-            text.push_str(&format!("    {}\n", line.replace("{dir}", &dir).replace("{ca}", &shown)));
+            text.push_str(&format!(
+                "    {}\n",
+                line.replace("{dir}", &dir).replace("{ca}", &shown).replace("{name}", name)
+            ));
         }
     }
     text.push_str(&format!(

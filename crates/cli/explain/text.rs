@@ -201,7 +201,7 @@ fn next(explained: &Explained, answer: &ExplainedAnswer) -> Vec<String> {
         }
         Verdict::Forward if answer.variants.is_empty() && answer.origin.is_none() && is_https(explained) => {
             next.push(
-                "Clients mostly ask for https URLs through a tunnel (CONNECT), of which larder sees and stores nothing."
+                "Where larder does not open tunnels (--intercept, larder run), https URLs are asked for through them, and larder sees and stores nothing."
                     .to_owned(),
             );
         }

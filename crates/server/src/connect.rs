@@ -42,13 +42,16 @@ enum Way {
 /// Judges a CONNECT, and makes the connection that it asks for, unless it is to be opened.
 pub(crate) async fn open(
     entrance: &Entrance,
-    record: Record,
+    mut record: Record,
     to: HostPort,
 ) -> Result<Opening, (Record, Box<Answer>)> {
     let proxy = entrance.proxy();
     let now = record.started();
-    let refuse = |status, reason: String| {
-        Box::new(proxy.own.rejection(&Rejection { status, reason: reason.into() }, now))
+    let refuse = |word: &str, reason: String| {
+        let rejection = Rejection { status: StatusCode::FORBIDDEN, reason: reason.into() };
+        let mut answer = proxy.own.rejection(&rejection, now);
+        answer.detail = Some(word.to_owned());
+        Box::new(answer)
     };
     // What the proxy answers itself is no destination.
     if to.host() != pages::OWN_NAME && !proxy.rules.permits_connect_port(to.port()) {
@@ -56,11 +59,14 @@ pub(crate) async fn open(
             "CONNECT may not reach port {}; the operator can allow it with --connect-ports",
             to.port()
         );
-        return Err((record, refuse(StatusCode::FORBIDDEN, reason)));
+        return Err((record, refuse("connect-port", reason)));
     }
     let way = match intercept::verdict(entrance, &to, now) {
-        Verdict::Tunnel => match through(entrance, &to).await {
-            Ok(way) => way,
+        Verdict::Tunnel(learned) => match through(entrance, &to).await {
+            Ok(way) => {
+                record.transaction.detail = learned.map(str::to_owned);
+                way
+            }
             Err(error) => {
                 let mut answer = proxy.own.upstream_failure(&error, ForwardReason::Method, now);
                 answer.forwarded = None;
@@ -68,7 +74,7 @@ pub(crate) async fn open(
             }
         },
         Verdict::Open { required } => Way::Open { required },
-        Verdict::Deny(reason) => return Err((record, refuse(StatusCode::FORBIDDEN, reason))),
+        Verdict::Deny(reason) => return Err((record, refuse("no-certificate", reason))),
     };
     Ok(Opening { record, to, way })
 }

@@ -282,7 +282,11 @@ impl OwnAnswers {
                 add(&mut answer.fields, "Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH")
             }
             StatusCode::LOOP_DETECTED => self.proxy_status(&mut answer.fields, "proxy_loop_detected", None),
-            StatusCode::FORBIDDEN => self.proxy_status(&mut answer.fields, "http_request_denied", None),
+            StatusCode::FORBIDDEN => {
+                // To a CONNECT, clients show the head alone.
+                let details = format!("http_request_denied; details={}", quoted(&rejection.reason));
+                self.proxy_status(&mut answer.fields, &details, None);
+            }
             _ => self.proxy_status(&mut answer.fields, "http_request_error", None),
         }
         answer
@@ -347,13 +351,23 @@ impl OwnAnswers {
     pub(crate) fn denied_client(&self, client: SocketAddr, now: Timestamp) -> Answer {
         let reason =
             format!("{} may not use this proxy; its operator can allow it with --allow-client", client.ip());
-        self.rejection(&Rejection { status: StatusCode::FORBIDDEN, reason: reason.into() }, now)
+        let mut answer =
+            self.rejection(&Rejection { status: StatusCode::FORBIDDEN, reason: reason.into() }, now);
+        answer.detail = Some("client".to_owned());
+        answer
     }
 
     fn proxy_status(&self, fields: &mut Fields, error: &str, next_hop: Option<SocketAddr>) {
         let hop = next_hop.map_or_else(String::new, |hop| format!("; next-hop=\"{hop}\""));
         add(fields, "Proxy-Status", &format!("{}; error={error}{hop}", self.names.name));
     }
+}
+
+/// A string of structured fields (RFC 8941, 3.3.3), for what is not ASCII without it.
+fn quoted(text: &str) -> String {
+    let kept = text.chars().filter(|char| matches!(char, ' '..='~'));
+    let escaped = kept.flat_map(|char| matches!(char, '"' | '\\').then_some('\\').into_iter().chain([char]));
+    format!("\"{}\"", escaped.collect::<String>())
 }
 
 /// Text from peers, without the bytes that terminals and browsers act on.

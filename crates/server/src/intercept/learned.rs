@@ -1,9 +1,11 @@
 //! Which clients take no certificate of ours for which hosts: those pairs are tunnelled from then on.
 //!
 //! A client that has pinned a host's certificate rejects any other; one that was never told of the CA rejects all. The first is
-//! worth learning, the second would make interception end silently: a client that rejects at many hosts teaches nothing, and what
-//! it had taught is forgotten. Many is within ten minutes for a client that has accepted a certificate before, and without end
-//! for one that never did. Nothing here keeps time or decides on its own what is required.
+//! worth learning, the second would make interception end silently. So a client that has accepted a certificate before is
+//! believed at once, and one that never did only when it insists; a client that rejects at many hosts teaches nothing, and what it
+//! had taught is forgotten (many is within ten minutes for the first kind, and without end for the second); and what one had taught
+//! before it accepted its first certificate is forgotten then, as it has been told of the CA by now. Nothing here keeps time or
+//! decides on its own what is required.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -36,11 +38,16 @@ impl Why {
     }
 }
 
+/// A client that has never accepted a certificate is believed from this rejection of one host on.
+const INSISTS: u32 = 3;
+
 /// What a rejection has taught.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taught {
     /// The pair is tunnelled from now on.
     Pair,
+    /// Nothing yet: the client has never accepted a certificate, and may not have been told of the CA.
+    NotYet,
     /// Nothing: the client rejects everything. The first time it is found out, it is worth a warning.
     Nothing { found_out: bool },
 }
@@ -72,11 +79,19 @@ struct Inner {
 /// The rejections of one client within the window, of distinct hosts.
 #[derive(Debug, Default)]
 struct Rejections {
-    recent: VecDeque<(Timestamp, HostPort)>,
+    recent: VecDeque<Rejection>,
     /// Whether it has accepted a certificate.
     accepts: bool,
     /// Whether it was found out to reject everything.
     everything: bool,
+}
+
+#[derive(Debug)]
+struct Rejection {
+    at: Timestamp,
+    host: HostPort,
+    /// How often, within the window.
+    times: u32,
 }
 
 impl Learned {
@@ -114,20 +129,22 @@ impl Learned {
         let Inner { pairs, rejections } = &mut *inner;
         let known = rejections.get_or_insert_mut(client, Rejections::default);
         let window = if known.accepts { WINDOW.min(self.keep) } else { self.keep };
-        known.recent.retain(|(at, other)| now.saturating_since(*at) < window && other != host);
-        known.recent.push_back((now, host.clone()));
+        known.recent.retain(|other| now.saturating_since(other.at) < window);
+        let before = known.recent.iter().position(|other| other.host == *host);
+        let times = before.and_then(|place| known.recent.remove(place)).map_or(0, |other| other.times) + 1;
+        known.recent.push_back(Rejection { at: now, host: host.clone(), times });
         if known.everything || known.recent.len() > self.hosts_per_client {
-            for (_, host) in &known.recent {
-                let pair = (client, host.clone());
-                if pairs.peek(&pair).is_some_and(|(why, _)| *why == Why::Rejected) {
-                    pairs.pop(&pair);
-                }
+            for Rejection { host, .. } in &known.recent {
+                forget(pairs, client, host);
             }
             // Bounded, and one more than may be learned.
             while known.recent.len() > self.hosts_per_client + 1 {
                 known.recent.pop_front();
             }
             return Taught::Nothing { found_out: !std::mem::replace(&mut known.everything, true) };
+        }
+        if !known.accepts && times < INSISTS {
+            return Taught::NotYet;
         }
         pairs.put((client, host.clone()), (Why::Rejected, now.saturating_add(self.keep)));
         Taught::Pair
@@ -136,9 +153,14 @@ impl Learned {
     /// This client has accepted a certificate: it trusts the CA, or some of what it runs does.
     pub(crate) fn accepted(&self, client: IpAddr) {
         let mut inner = self.lock();
-        let known = inner.rejections.get_or_insert_mut(client, Rejections::default);
-        known.accepts = true;
+        let Inner { pairs, rejections } = &mut *inner;
+        let known = rejections.get_or_insert_mut(client, Rejections::default);
         known.everything = false;
+        if !std::mem::replace(&mut known.accepts, true) {
+            for Rejection { host, .. } in known.recent.drain(..) {
+                forget(pairs, client, &host);
+            }
+        }
     }
 
     /// This host asks for the client's own certificate, which only the client can give.
@@ -166,6 +188,14 @@ impl Learned {
     }
 }
 
+/// Forgets that a client had rejected the certificate for a host.
+fn forget(pairs: &mut LruCache<(IpAddr, HostPort), (Why, Timestamp)>, client: IpAddr, host: &HostPort) {
+    let pair = (client, host.clone());
+    if pairs.peek(&pair).is_some_and(|(why, _)| *why == Why::Rejected) {
+        pairs.pop(&pair);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,6 +214,7 @@ mod tests {
     fn a_rejection_teaches_the_pair_and_nothing_else_until_it_expires() {
         let learned = Learned::new(100, HOUR, 3);
         let now = Timestamp::from_secs(1_000_000);
+        learned.accepted(client(1));
         assert_eq!(learned.rejected(client(1), &host("a"), now), Taught::Pair);
         assert_eq!(learned.why(client(1), &host("a"), now), Some(Why::Rejected));
         assert_eq!(learned.why(client(1), &host("b"), now), None);
@@ -193,9 +224,27 @@ mod tests {
     }
 
     #[test]
+    fn one_that_never_accepted_any_has_to_insist_and_is_not_believed_once_it_does() {
+        let learned = Learned::new(100, HOUR, 3);
+        let now = Timestamp::from_secs(1_000_000);
+        for _ in 1..INSISTS {
+            assert_eq!(learned.rejected(client(1), &host("a"), now), Taught::NotYet);
+        }
+        assert_eq!(learned.rejected(client(1), &host("a"), now), Taught::Pair);
+        assert_eq!(learned.why(client(1), &host("a"), now), Some(Why::Rejected));
+        // It has been told of the CA: what it did before says nothing.
+        learned.accepted(client(1));
+        assert_eq!(learned.why(client(1), &host("a"), now), None);
+        assert_eq!(learned.rejected(client(1), &host("a"), now), Taught::Pair);
+        learned.accepted(client(1));
+        assert_eq!(learned.why(client(1), &host("a"), now), Some(Why::Rejected), "it has pinned this one");
+    }
+
+    #[test]
     fn a_client_that_rejects_everything_teaches_nothing() {
         let learned = Learned::new(100, HOUR, 3);
         let now = Timestamp::from_secs(1_000_000);
+        learned.accepted(client(1));
         learned.asks_for_certificate(client(1), &host("card"), now);
         for name in ["a", "b", "a", "c"] {
             assert_eq!(learned.rejected(client(1), &host(name), now), Taught::Pair, "{name}");
@@ -210,6 +259,7 @@ mod tests {
         }
         assert_eq!(learned.why(client(1), &host("card"), now), Some(Why::ClientCertificate));
         // Others are not concerned, and it stays so until it accepts one.
+        learned.accepted(client(2));
         assert_eq!(learned.rejected(client(2), &host("a"), now), Taught::Pair);
         let later = now.saturating_add(HOUR * 30);
         assert_eq!(learned.rejected(client(1), &host("a"), later), Taught::Nothing { found_out: false });
@@ -222,7 +272,9 @@ mod tests {
         let learned = Learned::new(100, HOUR * 24, 3);
         let mut now = Timestamp::from_secs(1_000_000);
         for name in ["a", "b", "c"] {
-            assert_eq!(learned.rejected(client(1), &host(name), now), Taught::Pair);
+            for taught in [Taught::NotYet, Taught::NotYet, Taught::Pair] {
+                assert_eq!(learned.rejected(client(1), &host(name), now), taught, "{name}");
+            }
             now = now.saturating_add(HOUR);
         }
         assert_eq!(learned.rejected(client(1), &host("d"), now), Taught::Nothing { found_out: true });
@@ -240,6 +292,7 @@ mod tests {
         let learned = Learned::new(10, HOUR, 3);
         let now = Timestamp::from_secs(1_000_000);
         for last in 0..=255 {
+            learned.accepted(client(last));
             learned.rejected(client(last), &host("a"), now);
         }
         let (count, lessons) = learned.lessons(3, now);

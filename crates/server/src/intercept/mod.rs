@@ -53,8 +53,8 @@ pub(crate) struct Interception {
 /// What becomes of a CONNECT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Bytes both ways.
-    Tunnel,
+    /// Bytes both ways, and the word for why, if that was learned.
+    Tunnel(Option<&'static str>),
     /// TLS ends here. Where that is required, nothing else may pass.
     Open { required: bool },
     /// It would have to be opened and cannot be.
@@ -119,13 +119,16 @@ impl Interception {
         if !required {
             let left_out = !self.only.is_empty() && !named(&self.only);
             let address = !self.addresses && host.parse::<IpAddr>().is_ok();
-            if left_out || address || named(&self.bypass) || self.learned.why(client, to, now).is_some() {
-                return Verdict::Tunnel;
+            if left_out || address || named(&self.bypass) {
+                return Verdict::Tunnel(None);
+            }
+            if let Some(why) = self.learned.why(client, to, now) {
+                return Verdict::Tunnel(Some(why.word()));
             }
         }
         match self.leaves.covers(host, now) {
             Ok(()) => Verdict::Open { required },
-            Err(LeafError::Outside(_) | LeafError::Name) if !required => Verdict::Tunnel,
+            Err(LeafError::Outside(_) | LeafError::Name) if !required => Verdict::Tunnel(None),
             Err(error) => {
                 if matches!(error, LeafError::NotValid(_)) {
                     self.complain(&error, now);
@@ -142,7 +145,7 @@ pub(crate) fn verdict(entrance: &Entrance, to: &HostPort, now: Timestamp) -> Ver
         Some(interception) if entrance.listener.intercept => {
             interception.verdict(entrance.client.ip(), to, now)
         }
-        _ => Verdict::Tunnel,
+        _ => Verdict::Tunnel(None),
     }
 }
 
@@ -192,8 +195,11 @@ pub(crate) fn note_refusal(entrance: &Entrance, to: &HostPort, required: bool, r
         return;
     };
     match interception.learned.rejected(client, to, proxy.clock.now()) {
+        Taught::NotYet => {
+            tracing::warn!(%client, host = %to, ?alert, "a client rejects the certificate and has accepted none so far: it does not trust the CA (`larder ca show` says how it would), or has pinned the host's certificate; if it insists, its connections to this host are tunnelled");
+        }
         Taught::Pair => {
-            tracing::info!(%client, host = %to, ?alert, "the client rejects the certificate: its connections to this host are tunnelled from now on");
+            tracing::warn!(%client, host = %to, ?alert, "the client rejects the certificate: its connections to this host are tunnelled from now on");
         }
         Taught::Nothing { found_out: true } => {
             tracing::warn!(%client, ?alert, "the client rejects the certificates of many hosts: it does not trust the CA (`larder ca show` says how it would), or the hosts belong into [intercept] bypass; nothing is learned from it");
