@@ -10,7 +10,7 @@ use larder_server::tls::{Authorities, Authority as ProxyAuthority, CaOptions, Su
 use crate::support::message::Head;
 use crate::support::proxy::START;
 use crate::support::tls::{Authority, TlsOrigin, authority, client_config};
-use crate::support::tls_origin::{Asks, HandshakeOrigin, plain_server, server};
+use crate::support::tls_origin::{Asks, HandshakeOrigin, plain_server, server, trusting_with};
 use crate::support::{Proxy, eventually};
 
 /// A CA of the proxy's own, and what a client needs to trust it.
@@ -37,11 +37,7 @@ fn opening_with(
     authority: &Authority,
     change: impl Fn(&mut Config) + Send + Sync + 'static,
 ) -> Proxy {
-    let pem = authority.pem();
-    Proxy::with(move |config, options| {
-        let file = options.dir.with_file_name("authority.pem");
-        std::fs::write(&file, &pem).unwrap();
-        config.upstream.ca_files = vec![file];
+    trusting_with(authority, move |config, _| {
         config.access.connect_ports = (1..=u16::MAX).collect();
         config.listeners[0].intercept = true;
         config.intercept.authorities = Some(authorities.clone());

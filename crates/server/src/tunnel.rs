@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -71,8 +72,14 @@ pub(crate) async fn carry(
         (Ok((client, early_up)), Ok((server, early_down))) => {
             let (mut client_read, mut client_write) = client.into_split();
             let (mut server_read, mut server_write) = server.into_split();
-            let up = kernel::one_way(&mut client_read, &mut server_write, early_up, &carried.up);
-            let down = kernel::one_way(&mut server_read, &mut client_write, early_down, &carried.down);
+            let up = async {
+                first(&mut server_write, early_up, &carried.up).await?;
+                kernel::one_way(&mut client_read, &mut server_write, &carried.up).await
+            };
+            let down = async {
+                first(&mut client_write, early_down, &carried.down).await?;
+                kernel::one_way(&mut server_read, &mut client_write, &carried.down).await
+            };
             let ended = until_over(up, down, silence, &failed).await;
             if matches!(ended, Ended::Client | Ended::Server) {
                 // An orderly end would look like that of the content.
@@ -147,6 +154,13 @@ enum Copied {
     Enough,
 }
 
+/// What was read before the tunnel began goes first.
+async fn first(to: &mut OwnedWriteHalf, early: BytesMut, count: &AtomicU64) -> io::Result<()> {
+    to.write_all(&early).await?;
+    count.fetch_add(early.len() as u64, Ordering::Relaxed);
+    Ok(())
+}
+
 /// Copies until the end, or until so many bytes have gone.
 async fn copy<R, W>(from: &mut R, to: &mut W, enough: u64, count: &AtomicU64) -> io::Result<Copied>
 where
@@ -203,7 +217,7 @@ mod kernel {
     use tokio::io::Interest;
     use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-    use super::{AsyncWriteExt, AtomicU64, BytesMut, Copied, Ordering, copy, io};
+    use super::{AsyncWriteExt, AtomicU64, Copied, Ordering, copy, io};
 
     /// A tunnel that has carried less in a direction does without a pipe for it.
     const WORTH_A_PIPE: u64 = 64 * 1024;
@@ -215,14 +229,8 @@ mod kernel {
     pub(super) async fn one_way(
         from: &mut OwnedReadHalf,
         to: &mut OwnedWriteHalf,
-        early: BytesMut,
         count: &AtomicU64,
     ) -> io::Result<()> {
-        if !early.is_empty() {
-            to.write_all(&early).await?;
-            count.fetch_add(early.len() as u64, Ordering::Relaxed);
-        }
-        drop(early);
         if copy(from, to, WORTH_A_PIPE, count).await? == Copied::All {
             return Ok(());
         }
@@ -273,16 +281,13 @@ mod kernel {
 mod kernel {
     use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-    use super::{AsyncWriteExt, AtomicU64, BytesMut, Ordering, copy, io};
+    use super::{AtomicU64, copy, io};
 
     pub(super) async fn one_way(
         from: &mut OwnedReadHalf,
         to: &mut OwnedWriteHalf,
-        early: BytesMut,
         count: &AtomicU64,
     ) -> io::Result<()> {
-        to.write_all(&early).await?;
-        count.fetch_add(early.len() as u64, Ordering::Relaxed);
         copy(from, to, u64::MAX, count).await.map(|_| ())
     }
 }
