@@ -52,7 +52,7 @@ pub(crate) enum Command {
     /// Copy what is sound of these segments elsewhere and drop them. Nothing is answered; the sender is dropped when all are
     /// gone, or cannot go.
     Rewrite(Vec<u32>, oneshot::Sender<()>),
-    /// Nothing but the answer: all that was sent before is done, and no segment is being compacted.
+    /// Nothing but the answer: all that was sent before is done, no segment is being compacted, and the figures are of now.
     Barrier(oneshot::Sender<()>),
     /// Write everything out and end.
     Close(oneshot::Sender<()>),

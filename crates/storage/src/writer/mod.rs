@@ -302,6 +302,7 @@ impl Writer {
             Command::Rewrite(segments, done) => self.rewrites.extend(segments, done),
             Command::Barrier(reply) => {
                 self.finish_compaction();
+                self.account();
                 let _ = reply.send(());
             }
             Command::Close(reply) => return Some(reply),

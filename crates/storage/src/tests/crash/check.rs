@@ -95,6 +95,7 @@ impl World {
         let began = std::time::Instant::now();
         while let Err(fault) = accounts(self.store(), &self.dir) {
             assert!(began.elapsed() < std::time::Duration::from_secs(60), "{why}: {fault}");
+            barrier(self.store().sender()).await.unwrap();
             // Leaves the processor to those who are waited for.
             tokio::time::sleep(std::time::Duration::from_micros(300)).await;
         }
