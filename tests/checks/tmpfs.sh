@@ -70,7 +70,9 @@ cat >"$scratch/larder.toml" <<END
 disk = "4MiB"
 keep_free = "0B"
 END
+# Not before the store is made: a directory with other things in it would be refused.
 fill() {
+  until [ -e "$scratch/cache/format" ]; do read -r -t 0.05 <> <(:) || true; done
   while :; do
     head -c 2097152 /dev/zero >"$scratch/cache/somebody" || true
     read -r -t 0.1 <> <(:) || true
