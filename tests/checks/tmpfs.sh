@@ -9,7 +9,7 @@
 source "$(dirname "$0")/../clients/lib.sh"
 python3 -u "$here/../checks/origin.py" >"$scratch/origin" &
 origin_pid=$!
-trap 'kill $origin_pid 2>/dev/null; stop; umount "$scratch/cache" 2>/dev/null; rm -rf "$scratch"' EXIT
+trap 'kill $origin_pid 2>/dev/null; stop; umount "$scratch/cache" 2>/dev/null || true; rm -rf "$scratch"' EXIT
 until origin=$(head -n1 "$scratch/origin" 2>/dev/null) && [ -n "$origin" ]; do read -r -t 0.05 <> <(:) || true; done
 body=1048576
 limit=4194304
@@ -22,7 +22,7 @@ round() {
   (
     most=0
     until [ -e "$scratch/done" ]; do
-      now=$(du -s --block-size=1 --exclude=somebody "$scratch/cache" 2>/dev/null | cut -f1)
+      now=$(du -s --block-size=1 --exclude=somebody "$scratch/cache" 2>/dev/null | cut -f1 || true)
       [ "${now:-0}" -le "$most" ] || most=$now
     done
     echo "$most" >"$scratch/most"
@@ -82,6 +82,6 @@ fill() {
 }
 fill &
 filler=$!
-trap 'kill $origin_pid $filler 2>/dev/null; stop; umount -l "$scratch/cache" 2>/dev/null; rm -rf "$scratch"' EXIT
+trap 'kill $origin_pid $filler 2>/dev/null; stop; umount -l "$scratch/cache" 2>/dev/null || true; rm -rf "$scratch"' EXIT
 on 2m refusing --config "$scratch/larder.toml"
 grep -q 'No space left' "$scratch/stderr" || fail "the disk never refused: this proves nothing"
