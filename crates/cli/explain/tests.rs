@@ -55,9 +55,8 @@ impl Shelf {
         let rule = packages::recognise(&target);
         let stored = storability(&self.config.policy, &exchange, rule.as_ref()).unwrap();
         let key = self.config.policy.key(&target);
-        let key = origin.map_or(key.clone(), |origin| {
-            CacheKey::behind(&TargetUri::parse(origin.as_bytes()).unwrap(), key.target())
-        });
+        let key =
+            origin.map_or(key.clone(), |origin| key.asked_of(&TargetUri::parse(origin.as_bytes()).unwrap()));
         let mut fill = self.store.begin(key, stored, Some(2048), None);
         fill.write(Bytes::from_static(&[0; 2048])).await.unwrap();
         assert!(fill.finish().await.is_some());

@@ -32,7 +32,7 @@ pub struct PolicySettings {
 
 impl PolicySettings {
     /// What responses to a request for a target are filed under: the target, without what overrides ignore of its query
-    /// and without a signature that package rules leave out. The key of a key's target is the same.
+    /// and without a signature that package rules leave out, which the key then says.
     pub fn key(&self, target: &TargetUri) -> CacheKey {
         self.packages.key(self.overrides.key(target))
     }

@@ -130,7 +130,7 @@ impl Entrance {
         let key = policy.key(uri);
         let (asked, key) = match &self.listener.kind {
             ListenerKind::Forward => (uri, key),
-            ListenerKind::Reverse { origin } => (origin, CacheKey::behind(origin, key.target())),
+            ListenerKind::Reverse { origin } => (origin, key.asked_of(origin)),
         };
         let destination =
             Destination { scheme: asked.scheme(), host: asked.host().to_owned(), port: asked.port() };

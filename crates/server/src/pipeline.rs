@@ -555,7 +555,7 @@ impl Ask<'_> {
         let proxy = &self.worker.proxy;
         for changed in invalidates(&self.request.method, head.status, self.uri, &head.fields) {
             // Parameters may be left out of the key.
-            let key = self.key.sibling(self.policy.key(changed.target()).target());
+            let key = self.policy.key(changed.target()).beside(&self.key);
             proxy.flights.outdate(&key);
             proxy.store.remove(&key).await;
         }

@@ -62,15 +62,22 @@ impl Active {
         recognise(target).filter(|rule| self.has(rule.id))
     }
 
-    /// The key without the parameters of a signature, where the path names its content by a digest. The key of a key is
-    /// the same.
+    /// The key without the parameters of a signature, where the path names its content by a digest. It is not the key of
+    /// any request without a signature.
     pub fn key(self, key: CacheKey) -> CacheKey {
         if !self.has(RuleId::SignedObject) {
             return key;
         }
         match signed::unsigned(key.target()) {
-            Some(target) => key.sibling(&target),
+            Some(target) => key.signed(&target),
             None => key,
         }
+    }
+
+    /// The key under which an object behind signed URLs is kept, by its URL without the signature: that is how it is
+    /// listed. `None` for what is no such object's.
+    pub fn listed(self, target: &TargetUri) -> Option<CacheKey> {
+        let object = self.has(RuleId::SignedObject) && signed::is_object(target);
+        object.then(|| CacheKey::of(target).signed(target))
     }
 }

@@ -113,6 +113,11 @@ pub(super) fn unsigned(target: &TargetUri) -> Option<TargetUri> {
     TargetUri::from_parts(target.scheme(), target.authority().as_bytes(), reduced.as_bytes()).ok()
 }
 
+/// Whether a target could be what [`unsigned`] gives.
+pub(super) fn is_object(target: &TargetUri) -> bool {
+    target.query().is_some() && digest_of(target.path()).is_some()
+}
+
 /// The digest that the end of a path names: `…/sha256:HEX`, `…/HEX`, or `…/sha256/ab/HEX/data`.
 fn digest_of(path: &str) -> Option<ExpectedDigest> {
     let mut segments = path.rsplit('/');
@@ -184,6 +189,9 @@ mod tests {
         let key = Active::ALL.key(CacheKey::of(&target(path)));
         assert_eq!(Active::ALL.key(key.clone()), key, "a key is its own key");
         assert_eq!(CacheKey::from_stored(key.as_str()), Ok(key.clone()));
+        // What a signature is left out of is listed without it, and nobody can ask for its key.
+        assert_eq!(key.leaves_out_signature(), Active::ALL.listed(key.target()).as_ref() == Some(&key));
+        assert_eq!(TargetUri::parse(key.as_str().as_bytes()).is_err(), key.leaves_out_signature());
         key.as_str().trim_start_matches("https://objects.example.com").to_owned()
     }
 
@@ -206,7 +214,7 @@ mod tests {
                 "Policy=e30&Signature=b&Key-Pair-Id=c&Expires=1",
             ] {
                 let url = format!("{path}?{query}");
-                assert_eq!(key(&url), format!("{path}?"), "{url}");
+                assert_eq!(key(&url), format!("{path}?#signed"), "{url}");
                 let rule = Signed.recognise(&target(&url));
                 let digest = ExpectedDigest::Sha256([0xab; 32]);
                 assert_eq!(rule, Some(Rule::proved(RuleId::SignedObject, digest)), "{url}");
@@ -218,7 +226,7 @@ mod tests {
     fn parameters_of_no_scheme_stay_in_their_order() {
         let path = format!("/lfs/{}", hex());
         let url = format!("{path}?a=1&{AMAZON}&x-id=GetObject&rscd=attachment");
-        assert_eq!(key(&url), format!("{path}?a=1&x-id=GetObject&rscd=attachment"));
+        assert_eq!(key(&url), format!("{path}?a=1&x-id=GetObject&rscd=attachment#signed"));
     }
 
     #[test]
@@ -230,6 +238,8 @@ mod tests {
             path.clone(),
             format!("{path}?"),
             format!("{path}?a=b"),
+            // What a signed URL has left, asked for as such, is not what a signature opens.
+            format!("{path}?a=1&x-id=GetObject&rscd=attachment"),
             format!("{path}?{without_signature}"),
             format!("{path}?{AMAZON}&X-Amz-Signature=0b"),
             format!("{path}?{without_signature}&X-Amz-Signature="),

@@ -40,7 +40,7 @@ impl Place {
     fn key(&self, target: &TargetUri) -> CacheKey {
         let key = self.policy.key(target);
         match &self.origin {
-            Some(origin) => CacheKey::behind(origin, key.target()),
+            Some(origin) => key.asked_of(origin),
             None => key,
         }
     }
@@ -84,9 +84,12 @@ impl Rules {
         for place in &self.places {
             add(place.policy.key(target));
             add(place.key(target));
+            let listed = place.policy.packages.listed(target);
             if let Some(origin) = &place.origin {
                 add(CacheKey::behind(origin, target));
+                listed.iter().for_each(|key| add(key.asked_of(origin)));
             }
+            listed.into_iter().for_each(&mut add);
         }
         keys
     }
