@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use http::StatusCode;
 
+use crate::credentials::Opened;
 use crate::fields::{Fields, remove_hop_by_hop};
 use crate::freshness::Freshness;
 use crate::packages::Rule;
@@ -140,6 +141,7 @@ fn assemble(
     let freshness = Freshness::of(settings, status, &fields, exchange.response_time);
     let applied = settings.overrides.for_response(exchange.target, &fields);
     let mut keep = permitted(exchange.facts, &freshness, status, applied);
+    let opened = Opened::by(exchange, status, rule, &freshness, keep, applied);
     let nominated = if update.contains("vary") {
         Nominated::under(rule, exchange.request, &fields).unwrap_or_else(|| {
             keep = keep.and(Err(NotStored::VaryStar));
@@ -156,7 +158,7 @@ fn assemble(
         request_time: exchange.request_time,
         response_time: exchange.response_time,
         rule: rule.filter(|rule| rule.is_told_by(exchange.request)),
-        guarded: false,
+        opened,
         part,
         applied,
     }

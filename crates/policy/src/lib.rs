@@ -14,6 +14,7 @@ mod age;
 mod cache_control;
 mod cause;
 mod combine;
+mod credentials;
 mod explain;
 mod facts;
 mod fields;

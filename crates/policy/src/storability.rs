@@ -8,6 +8,7 @@ use std::fmt;
 use http::StatusCode;
 
 use crate::cache_control::Restriction;
+use crate::credentials::Opened;
 use crate::facts::ReuseFacts;
 use crate::fields::Fields;
 use crate::freshness::{Freshness, FreshnessSource, is_heuristically_cacheable};
@@ -128,9 +129,11 @@ impl fmt::Display for NotStored {
 /// Decides whether the response of an exchange may be stored, and makes what is to be stored of it.
 ///
 /// `rule` is the package rule that recognised the target, if any: it gives a complete 200 a lifetime, unless the
-/// response forbids to store or to reuse it. Where it knows the digest of the body, which whoever stores the
-/// response must check, what a request with Authorization got is kept too, for validation before every use: the origin
-/// then judges each client's own credentials (RFC 9111, 3.5), and only the bytes, proved to be the same, come from here.
+/// response forbids to store or to reuse it, or credentials of any kind opened it. Where it knows the digest of the body, which
+/// whoever stores the response must check, what credentials opened, Authorization included, is kept for validation before
+/// every use, unless the origin gives it a lifetime that others may use: the origin then judges each client's own
+/// credentials (RFC 9111, 3.5), and only the bytes, proved to be the same, come from here. What a signed URL leads to is
+/// kept in no other way.
 /// Of the settings' overrides the first that matches the target and the response applies;
 /// [`ReuseFacts::is_overridden`] says that one did.
 ///
@@ -164,13 +167,14 @@ pub fn storability(
     }
     let freshness = Freshness::of(settings, status, fields, exchange.response_time);
     let applied = settings.overrides.for_response(exchange.target, fields);
-    let proved = status == StatusCode::OK && rule.is_some_and(|rule| rule.digest.is_some());
-    let guarded = match permitted(request, &freshness, status, applied) {
-        Err(NotStored::Authorization) if proved => true,
-        permitted => permitted.map(|()| false)?,
-    };
-    if part.is_some() && rule.is_some_and(|rule| rule.id.shares_by_proof_alone()) {
-        return Err(NotStored::Partial);
+    let permitted = permitted(request, &freshness, status, applied);
+    let opened = Opened::by(exchange, status, rule, &freshness, permitted, applied);
+    if !(permitted == Err(NotStored::Authorization) && opened == Opened::Guarded) {
+        permitted?;
+    }
+    if rule.is_some_and(|rule| rule.id.shares_by_proof_alone()) && opened != Opened::Guarded {
+        // It answers one signature, and there is nothing to prove it by.
+        return Err(if part.is_some() { NotStored::Partial } else { NotStored::Status });
     }
     if request.method == MethodClass::Post && !answers_later_gets(exchange, &freshness) {
         return Err(NotStored::Method);
@@ -185,7 +189,7 @@ pub fn storability(
         request_time: exchange.request_time,
         response_time: exchange.response_time,
         rule: rule.filter(told),
-        guarded,
+        opened,
         part,
         applied,
     }

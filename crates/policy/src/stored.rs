@@ -11,6 +11,7 @@ use http::StatusCode;
 
 use crate::age::{CurrentAge, corrected_initial_age};
 use crate::cache_control::Restriction;
+use crate::credentials::Opened;
 use crate::facts::ReuseFacts;
 use crate::fields::{Fields, remove_hop_by_hop};
 use crate::freshness::Freshness;
@@ -192,8 +193,8 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) response_time: Timestamp,
     /// The package rule for the target, if the request is one that it is about.
     pub(crate) rule: Option<&'a Rule>,
-    /// Only one client's credentials opened it: each use needs the origin's word.
-    pub(crate) guarded: bool,
+    /// What the client had to show for it.
+    pub(crate) opened: Opened,
     /// Which bytes of the representation the body holds, if not all.
     pub(crate) part: Option<Part>,
     /// The override that applies.
@@ -205,18 +206,21 @@ impl Ingredients<'_> {
         let Freshness { directives, date, last_modified, .. } = self.freshness;
         let initial_age = corrected_initial_age(self.fields, *date, self.request_time, self.response_time);
         let action = self.action();
-        let no_cache = self.guarded || directives.no_cache == Restriction::Whole && !action.ignore_no_cache;
+        let guarded = self.opened == Opened::Guarded;
+        let no_cache = directives.no_cache == Restriction::Whole && !action.ignore_no_cache;
         let never_stale =
             directives.must_revalidate || directives.proxy_revalidate || directives.s_maxage.is_present();
         // A package rule never weakens no-cache.
-        let rule =
-            self.rule.filter(|rule| self.status == StatusCode::OK && !no_cache && rule.fits(self.fields));
+        let fits =
+            |rule: &&Rule| self.status == StatusCode::OK && (guarded || !no_cache) && rule.fits(self.fields);
+        let rule = self.rule.filter(fits);
         let own = (self.freshness.source, self.freshness.lifetime);
         // The operator's word for a silent origin goes before a rule's.
         let lifetime = rule
             .filter(|rule| rule.id.is_artefact() || action.fresh_for.is_none())
-            .map_or(own, |rule| rule.lifetime(own, never_stale));
+            .map_or(own, |rule| rule.lifetime(own, never_stale, self.opened));
         let (source, lifetime) = action.lifetime(self.status, lifetime);
+        let rule = rule.filter(|_| self.opened != Opened::ByCredentials);
         let facts = ReuseFacts {
             lifetime,
             source,
@@ -228,7 +232,7 @@ impl Ingredients<'_> {
                 .or(directives.stale_while_revalidate.value()),
             stale_if_error: action.stale_if_error.or(directives.stale_if_error.value()),
             rule: rule.map(|rule| rule.id),
-            no_cache,
+            no_cache: guarded || no_cache,
             never_stale: never_stale && !action.ignore_must_revalidate,
             has_etag: self.fields.first("etag").and_then(EntityTag::new).is_some(),
             immutable: directives.immutable,

@@ -3,9 +3,10 @@
 
 use http::StatusCode;
 
+use crate::credentials::Opened;
 use crate::fields::{Fields, remove_hop_by_hop};
 use crate::freshness::Freshness;
-use crate::packages::Rule;
+use crate::packages::{Rule, RuleId};
 use crate::request::MethodClass;
 use crate::settings::PolicySettings;
 use crate::storability::{Exchange, NotStored, permitted, shareable};
@@ -114,9 +115,12 @@ pub fn freshen(
 
     let applied = settings.overrides.for_response(exchange.target, &merged);
     let mut keep = permitted(exchange.facts, &freshness, stored.status(), applied);
-    // The origin has let this client have it, too. What others may have without asking stays as it is.
-    let guarded = keep == Err(NotStored::Authorization) && stored.facts().no_cache && is_proved(stored, rule);
-    if guarded {
+    let opened = Opened::by(exchange, stored.status(), rule, &freshness, keep, applied);
+    if is_anybodys(stored) && opened != Opened::ToAnybody {
+        // What others may have without asking stays as it is.
+        keep = keep.and(Err(NotStored::Authorization));
+    } else if keep == Err(NotStored::Authorization) && opened == Opened::Guarded && stored.facts().no_cache {
+        // The origin has let this client have it, too.
         keep = Ok(());
     }
     let nominated = if update.contains("vary") {
@@ -135,7 +139,7 @@ pub fn freshen(
         request_time: exchange.request_time,
         response_time: exchange.response_time,
         rule: rule.filter(|rule| rule.is_told_by(exchange.request)),
-        guarded,
+        opened,
         part: stored.facts().part,
         applied,
     }
@@ -144,9 +148,10 @@ pub fn freshen(
     Some(Freshened { response, keep })
 }
 
-/// Whether the stored bytes are those that the path names by their digest.
-fn is_proved(stored: &StoredResponse, rule: Option<&Rule>) -> bool {
-    stored.status() == StatusCode::OK && rule.is_some_and(|rule| rule.digest.is_some())
+/// Whether it is a package that was had without credentials.
+fn is_anybodys(stored: &StoredResponse) -> bool {
+    let facts = stored.facts();
+    !facts.no_cache && facts.rule.is_some_and(RuleId::is_artefact)
 }
 
 /// Whether a 304 is about the stored response (RFC 9111, 4.3.4). A strong tag must be the stored one; a weak

@@ -262,8 +262,10 @@ async fn keep_freshened(
 fn outdates(status: StatusCode, why: NotStored, stored: &Stored, now: Timestamp) -> bool {
     let speaks_for_all =
         status.is_success() || status.is_redirection() || matches!(status.as_u16(), 404 | 410);
-    let about_the_request =
-        matches!(why, NotStored::Authorization | NotStored::RequestNoStore | NotStored::Partial);
+    let about_the_request = matches!(
+        why,
+        NotStored::Authorization | NotStored::RequestNoStore | NotStored::Partial | NotStored::Status
+    );
     speaks_for_all
         && !about_the_request
         && status != StatusCode::NOT_MODIFIED

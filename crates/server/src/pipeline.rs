@@ -504,7 +504,7 @@ impl Ask<'_> {
         why: ForwardReason,
         request_time: Timestamp,
     ) -> Answer {
-        let storable = if self.request.method == Method::POST {
+        let storable = if self.request.method == Method::POST && !self.key.leaves_out_signature() {
             let exchange = self.exchange_of(&head, request_time, body.has_sound_end(&head));
             storability(self.policy, &exchange, None).ok()
         } else {

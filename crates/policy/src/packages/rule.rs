@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::credentials::Opened;
 use crate::fields::Fields;
 use crate::freshness::{FreshnessLifetime, FreshnessSource};
 use crate::packages::accept;
@@ -20,7 +21,8 @@ pub const INDEX_STALE_IF_ERROR: DeltaSeconds = DeltaSeconds::of_secs(7 * 86_400)
 /// What a rule says of the content of a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// It never changes: a 200 is fresh for ever, and a client's `max-age` does not matter.
+    /// It never changes: a 200 is fresh for ever, and a client's `max-age` does not matter. Not where credentials opened it,
+    /// nor where the origin wants it validated and no digest tells better.
     Artefact,
     /// It changes, and its clients ask for it all the time.
     Index {
@@ -262,16 +264,19 @@ impl Rule {
     }
 
     /// The lifetime of a 200 that has `own` by itself. `must_ask` says that the origin wants it validated once stale, and so
-    /// is not silent.
+    /// is not silent. What credentials `opened` is made fresh for no longer than HTTP has it.
     pub(crate) fn lifetime(
         &self,
         own: (FreshnessSource, FreshnessLifetime),
         must_ask: bool,
+        opened: Opened,
     ) -> (FreshnessSource, FreshnessLifetime) {
         let by_rule = |millis| (FreshnessSource::Package, FreshnessLifetime::from_millis(millis));
+        let anybodys = opened == Opened::ToAnybody;
         match (self.id.kind(), own) {
+            (Kind::Artefact, own) if !anybodys || must_ask && self.digest.is_none() => own,
             (Kind::Artefact, _) => (FreshnessSource::Package, FreshnessLifetime::FOR_EVER),
-            (Kind::Index { lifetime }, (FreshnessSource::Absent, _)) if !must_ask => {
+            (Kind::Index { lifetime }, (FreshnessSource::Absent, _)) if anybodys && !must_ask => {
                 by_rule(lifetime.as_millis())
             }
             // An index that has not changed for years may change in the next minute.
@@ -391,7 +396,7 @@ mod tests {
     fn an_index_has_a_short_lifetime_of_its_own_only_where_the_origin_is_silent() {
         let millis = FreshnessLifetime::from_millis;
         let rule = Rule::of(RuleId::PypiIndex);
-        let of = |source, own, must_ask| rule.lifetime((source, millis(own)), must_ask);
+        let of = |source, own, must_ask| rule.lifetime((source, millis(own)), must_ask, Opened::ToAnybody);
         assert_eq!(of(FreshnessSource::Absent, 0, false), (FreshnessSource::Package, millis(600_000)));
         assert_eq!(of(FreshnessSource::Absent, 0, true), (FreshnessSource::Absent, millis(0)));
         assert_eq!(
@@ -401,5 +406,10 @@ mod tests {
         assert_eq!(of(FreshnessSource::Heuristic, 9_000, false), (FreshnessSource::Heuristic, millis(9_000)));
         assert_eq!(of(FreshnessSource::MaxAge, 0, false), (FreshnessSource::MaxAge, millis(0)));
         assert_eq!(of(FreshnessSource::Expires, 999_000, false), (FreshnessSource::Expires, millis(999_000)));
+        for opened in [Opened::ByCredentials, Opened::Guarded] {
+            let of = |source, own| rule.lifetime((source, millis(own)), false, opened).1;
+            assert_eq!(of(FreshnessSource::Absent, 0), millis(0));
+            assert_eq!(of(FreshnessSource::Heuristic, 999_000), millis(600_000), "a guess is still bounded");
+        }
     }
 }

@@ -72,8 +72,115 @@ fn a_prohibition_is_never_overruled() {
     }
     let validated = package("GET", "200 | Cache-Control: no-cache | ETag: \"a\"").unwrap();
     assert_eq!(decide(&[validated], "GET", at(0)), "validate stale");
-    let public = package("GET | Authorization: a", "200 | Cache-Control: public").unwrap();
-    assert!(decide(&[public], "GET", at(YEAR)).starts_with("hit"));
+}
+
+/// Fields that private registries open to.
+const CREDENTIALS: [&str; 6] = [
+    "Authorization: Bearer a",
+    "PRIVATE-TOKEN: a",
+    "Job-Token: a",
+    "X-JFrog-Art-Api: a",
+    "X-Api-Key: a",
+    "Cookie: session=a",
+];
+
+#[test]
+fn no_rule_lengthens_what_credentials_opened() {
+    for field in CREDENTIALS {
+        let request = format!("GET | {field}");
+        for (response, after, decision) in [
+            ("200 | Cache-Control: max-age=0, must-revalidate | ETag: \"a\"", 0, "validate stale"),
+            ("200 | Cache-Control: public, max-age=0 | ETag: \"a\"", 0, "validate stale"),
+            ("200 | Cache-Control: public | ETag: \"a\"", 0, "validate stale"),
+            ("200 | Cache-Control: s-maxage=9 | ETag: \"a\"", 9, "validate stale"),
+            ("200 | Cache-Control: public, max-age=9 | ETag: \"a\"", 8, "hit 8"),
+            ("200 | Cache-Control: public, max-age=9 | ETag: \"a\"", 9, "validate stale"),
+        ] {
+            for rule in [rule(), rule_of("/foo/-/foo-1.0.0.tgz"), rule_of(PAGE), proved()] {
+                let stored = store(&PolicySettings::default(), &request, response, Some(&rule)).unwrap();
+                assert_eq!(
+                    decide(&[stored], "GET", at(after * 1000)),
+                    decision,
+                    "{field} {response} {rule:?}"
+                );
+            }
+        }
+        // Silence stays silence, and a cookie is nobody else's.
+        let silent = store(&PolicySettings::default(), &request, "200", Some(&rule()));
+        assert!(silent.is_err(), "{field} {silent:?}");
+        let cookie = "200 | Cache-Control: public | Last-Modified: {-900000} | Set-Cookie: a=b";
+        let cookie = store(&PolicySettings::default(), &request, cookie, Some(&rule()));
+        assert_eq!(cookie, Err(NotStored::SetCookie), "{field}");
+        let page = index(PAGE, &request, "200 | Cache-Control: public | Last-Modified: {-900000}").unwrap();
+        assert_eq!(
+            decide(&[page], "GET", at(600_000)),
+            "validate stale",
+            "a guess at an index stays bounded"
+        );
+    }
+}
+
+#[test]
+fn who_ignores_authorization_says_that_all_get_the_same() {
+    let action = Action { ignore_authorization: true, ..Action::default() };
+    let mine = Override { name: "mine".to_owned(), action, ..Override::default() };
+    let settings =
+        PolicySettings { overrides: Overrides::new(vec![mine]).unwrap(), ..PolicySettings::default() };
+    let stored = store(&settings, "GET | Authorization: a", "200", Some(&rule())).unwrap();
+    assert!(decide(&[stored], "GET", at(YEAR)).starts_with("hit"));
+}
+
+#[test]
+fn an_artefact_whose_origin_wants_it_validated_is_so_unless_a_digest_proves_it() {
+    for (response, after) in [
+        ("200 | ETag: \"a\" | Cache-Control: max-age=9, must-revalidate", 9),
+        ("200 | ETag: \"a\" | Cache-Control: max-age=0, proxy-revalidate", 0),
+        ("200 | ETag: \"a\" | Cache-Control: max-age=99, s-maxage=9", 9),
+        ("200 | ETag: \"a\" | Cache-Control: must-revalidate", 0),
+    ] {
+        let stored = [package("GET", response).unwrap()];
+        assert_eq!(decide(&stored, "GET", at(after * 1000)), "validate stale", "{response}");
+        let stored = [store(&PolicySettings::default(), "GET", response, Some(&proved())).unwrap()];
+        assert!(decide(&stored, "GET", at(YEAR)).starts_with("hit"), "{response}");
+    }
+}
+
+fn signed() -> Rule {
+    rule_of(&format!("/lfs/{}?AWSAccessKeyId=a&Expires=1&Signature=b", "ab".repeat(32)))
+}
+
+#[test]
+fn each_use_of_a_signed_object_needs_the_origins_word() {
+    let object = |response: &str| store(&PolicySettings::default(), "GET", response, Some(&signed()));
+    for response in [
+        "200 | ETag: \"a\"",
+        "200 | Last-Modified: {-60}",
+        "200 | ETag: \"a\" | Cache-Control: public, max-age=900 | Set-Cookie: a=b",
+    ] {
+        let stored = object(response).unwrap();
+        assert_eq!(lines(stored.fields(), "set-cookie"), "-", "{response}");
+        assert_eq!(decide(std::slice::from_ref(&stored), "GET", at(0)), "validate stale", "{response}");
+        let (again, keep) = validated(&stored, "GET", &signed());
+        assert_eq!(
+            (keep, decide(&[again], "GET", at(0))),
+            (Ok(()), "validate stale".to_owned()),
+            "{response}"
+        );
+        let facts = RequestFacts::of(&Method::GET, &message("GET").fields);
+        let away =
+            stale_on_error(&PolicySettings::default(), &facts, &stored, OriginFailure::Unreachable, at(0));
+        assert_eq!(away, None, "{response}");
+    }
+    for (response, why) in [
+        ("200", NotStored::NoFreshness),
+        ("200 | Cache-Control: max-age=900", NotStored::NoFreshness),
+        ("404 | Cache-Control: max-age=900", NotStored::Status),
+        ("404 | Cache-Control: max-age=900 | ETag: \"a\"", NotStored::Status),
+        ("301 | Cache-Control: max-age=900", NotStored::Status),
+        ("200 | ETag: \"a\" | Cache-Control: private", NotStored::Private),
+    ] {
+        assert_eq!(object(response), Err(why), "{response}");
+    }
 }
 
 #[test]
@@ -294,5 +401,8 @@ fn what_credentials_opened_needs_the_origins_word_for_everybody() {
     }
     // Nobody loses what they may have without credentials.
     let open = blob("GET", "200 | ETag: \"a\"").unwrap();
-    assert_eq!(validated(&open, TOKEN, &proved()).1, Err(NotStored::Authorization));
+    for field in CREDENTIALS {
+        let (_, keep) = validated(&open, &format!("GET | {field}"), &proved());
+        assert_eq!(keep, Err(NotStored::Authorization), "{field}");
+    }
 }

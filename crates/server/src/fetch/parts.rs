@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
-use larder_policy::packages::{Rule, RuleId};
+use larder_policy::packages::Rule;
 use larder_policy::{
     Combination, Exchange, Held, NotStored, Part, Runs, StoredResponse, combine, displaces, remove_hop_by_hop,
 };
@@ -306,8 +306,8 @@ pub(super) async fn may_be_kept(worker: &Worker, filling: &Filling, part: &Store
 /// What came of a body that broke off, or that nobody waits for any more, is kept as a part where it is worth it.
 pub(super) async fn keep(worker: &Worker, fill: Fill, begun: Begun) {
     let filling = fill.filling();
-    let unproved = filling.response().facts().rule().is_some_and(RuleId::shares_by_proof_alone);
-    if unproved || is_superseded(worker, &filling, begun) {
+    // Of what a signature opened only the whole can be proved.
+    if filling.key().leaves_out_signature() || is_superseded(worker, &filling, begun) {
         return;
     }
     let part = match filling.response() {
