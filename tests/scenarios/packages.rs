@@ -161,6 +161,37 @@ fn an_artefact_that_credentials_opened_is_nobody_elses() {
 }
 
 #[test]
+fn what_credentials_opened_is_no_hit_for_anybody_else() {
+    let blob = format!("/v2/private/hello/blobs/sha256:{HELLO_SHA256}");
+    for credentials in ["Authorization: a", "PRIVATE-TOKEN: a", "X-JFrog-Art-Api: a", "Cookie: session=a"] {
+        for word in ["max-age=0, must-revalidate", "public, max-age=0", "public"] {
+            let cache_control = format!("Cache-Control: {word}");
+            let origin = Origin::start(move |request, reply| {
+                let (name, value) = credentials.split_once(": ").unwrap();
+                let known = request.field(&name.to_ascii_lowercase()) == Some(value);
+                match (known, request.field("if-none-match")) {
+                    (false, _) => reply.send(401, &[], b"who are you?"),
+                    (true, Some("\"v1\"")) => reply.send(304, &["ETag: \"v1\""], b""),
+                    (true, _) => reply.send(200, &[SILENT[0], "ETag: \"v1\"", &cache_control], HELLO),
+                }
+            });
+            let proxy = Proxy::start();
+            for path in ["/foo/-/foo-1.0.0.tgz", &blob] {
+                let (url, case) = (origin.url(path), format!("{credentials}, {word}, {path}"));
+                assert_eq!(proxy.get_with(&url, &[credentials]).status, 200, "{case}");
+                for others in [&[][..], &["Authorization: b"]] {
+                    let refused = proxy.get_with(&url, others);
+                    assert_eq!((refused.status, refused.text().as_str()), (401, "who are you?"), "{case}");
+                }
+                let again = proxy.get_with(&url, &[credentials]);
+                assert_eq!((again.status, again.body.as_slice()), (200, HELLO), "{case}");
+                assert!(again.cache_status().contains("fwd-status=304"), "{case}: {}", again.cache_status());
+            }
+        }
+    }
+}
+
+#[test]
 fn one_rule_can_be_switched_off_alone() {
     let origin = Origin::start(|_, reply| reply.send(200, &SILENT, b"x"));
     let proxy = Proxy::with(|config, _| config.policy.packages = Active::ALL.without(RuleId::NpmTarball));
@@ -301,9 +332,9 @@ fn a_private_blob_goes_to_whom_the_registry_lets_have_it() {
     let proxy = Proxy::start();
     let url = origin.url(&format!("/v2/private/hello/blobs/sha256:{HELLO_SHA256}"));
     let first = proxy.get_with(&url, &["Authorization: Bearer a"]);
-    assert_eq!(first.cache_status(), "larder; fwd=uri-miss; fwd-status=200; stored");
+    assert_eq!(first.cache_status(), "larder; fwd=uri-miss; fwd-status=200; stored; detail=oci-blob");
     let second = proxy.get_with(&url, &["Authorization: Bearer b"]);
-    assert_eq!(second.cache_status(), "larder; fwd=stale; fwd-status=304; stored");
+    assert_eq!(second.cache_status(), "larder; fwd=stale; fwd-status=304; stored; detail=oci-blob");
     assert_eq!(second.body, HELLO);
     for fields in [&[][..], &["Authorization: Bearer c"]] {
         let refused = proxy.get_with(&url, fields);
@@ -324,27 +355,98 @@ fn signed(origin: &Origin, path: &str, signature: &str) -> String {
     ))
 }
 
+/// An object store that knows the signatures `01` and `02`, and one object wherever it is asked for.
+fn object_store() -> Origin {
+    Origin::start(|request, reply| {
+        let known = ["=01", "=02"].iter().any(|signature| request.target.ends_with(signature));
+        match (known, request.field("if-none-match")) {
+            (false, _) => reply.send(404, &["Cache-Control: max-age=600"], b"no such object"),
+            (true, Some("\"v1\"")) => reply.send(304, &["ETag: \"v1\""], b""),
+            (true, _) => reply.send(200, &[SILENT[0], "ETag: \"v1\"", "Cache-Control: max-age=600"], HELLO),
+        }
+    })
+}
+
 #[test]
 fn an_object_behind_signed_urls_is_one_object_if_its_digest_is_right() {
-    let origin = Origin::start(|_, reply| reply.send(200, &SILENT, HELLO));
+    let origin = object_store();
     let proxy = Proxy::start();
     let path = format!("/docker/registry/v2/blobs/sha256/58/{HELLO_SHA256}/data");
     assert_eq!(
         proxy.get(&signed(&origin, &path, "01")).cache_status(),
         "larder; fwd=uri-miss; fwd-status=200; stored; detail=signed-object"
     );
-    let hit = proxy.get(&signed(&origin, &path, "02"));
-    assert_eq!((hit.cache_status(), hit.body.as_slice()), ("larder; hit; detail=signed-object", HELLO));
-    assert!(origin.received()[0].target.ends_with("X-Amz-Signature=01"), "the origin sees the signature");
-    // Without a signature it is another request, and what is no such object keeps its key.
-    assert!(!proxy.get(&origin.url(&path)).is_hit());
+    let shared = proxy.get(&signed(&origin, &path, "02"));
+    assert_eq!(
+        (shared.cache_status(), shared.body.as_slice()),
+        ("larder; fwd=stale; fwd-status=304; stored; detail=signed-object", HELLO)
+    );
+    let received = origin.received();
+    assert!(
+        received[0].target.ends_with("=01") && received[1].target.ends_with("=02"),
+        "as the client signed"
+    );
     let other = format!("/docker/registry/v2/blobs/sha256/8c/{DIGEST}/data");
     for (path, signature) in [(&other, "01"), (&other, "02"), (&other, "01")] {
-        assert!(!proxy.get(&signed(&origin, path, signature)).is_hit(), "the digest is wrong");
+        let answer = proxy.get(&signed(&origin, path, signature));
+        assert!(
+            answer.cache_status().starts_with("larder; fwd=uri-miss; fwd-status=200"),
+            "the digest is wrong"
+        );
     }
     let asset = "/release-asset/1/file-1.0.tar.gz".to_owned();
     for signature in ["01", "02"] {
-        assert!(!proxy.get(&signed(&origin, &asset, signature)).is_hit());
+        let answer = proxy.get(&signed(&origin, &asset, signature));
+        assert!(answer.cache_status().starts_with("larder; fwd=uri-miss"), "{}", answer.cache_status());
+    }
+}
+
+#[test]
+fn a_signature_opens_what_the_origin_says_it_opens() {
+    let origin = object_store();
+    let proxy = Proxy::start();
+    let path = format!("/lfs/{HELLO_SHA256}");
+    let (mine, forged) = (signed(&origin, &path, "01"), signed(&origin, &path, "666"));
+    // What a forged signature gets is kept for nobody.
+    for _ in 0..2 {
+        assert_eq!(proxy.get(&forged).status, 404);
+        assert_eq!(proxy.get(&mine).body, HELLO);
+    }
+    assert_eq!(proxy.get(&forged).text(), "no such object");
+    let again = proxy.get(&mine);
+    assert!(
+        again.cache_status().starts_with("larder; fwd=stale; fwd-status=304"),
+        "{}",
+        again.cache_status()
+    );
+    drop(origin);
+    assert!(proxy.get(&mine).status >= 500, "nobody is there to judge");
+}
+
+#[test]
+fn a_signed_object_without_a_validator_is_not_shared() {
+    let origin = Origin::start(|_, reply| reply.send(200, &[SILENT[0], "Cache-Control: max-age=600"], HELLO));
+    let proxy = Proxy::start();
+    let path = format!("/lfs/{HELLO_SHA256}");
+    for signature in ["01", "02", "01"] {
+        let answer = proxy.get(&signed(&origin, &path, signature));
+        assert_eq!(answer.cache_status(), "larder; fwd=uri-miss; fwd-status=200; detail=no-freshness");
+    }
+}
+
+#[test]
+fn a_request_without_a_signature_never_meets_a_signed_object() {
+    let origin = object_store();
+    let proxy = Proxy::start();
+    let path = format!("/lfs/{HELLO_SHA256}");
+    for (query, extra) in [("?", ""), ("?x=1", "x=1&")] {
+        let mine = signed(&origin, &path, "01").replace('?', &format!("?{extra}"));
+        let bare = origin.url(&format!("{path}{query}"));
+        // The unsigned request's answer is its own, before and after.
+        assert_eq!(proxy.get(&bare).status, 404, "{query}");
+        assert_eq!(proxy.get(&mine).body, HELLO, "{query}");
+        let hit = proxy.get(&bare);
+        assert_eq!((hit.is_hit(), hit.text().as_str()), (true, "no such object"), "{query}");
     }
 }
 
@@ -357,11 +459,14 @@ fn nobody_sees_a_signed_object_of_anothers_before_it_is_proved() {
             if request.target.ends_with("=02") {
                 return reply.send(403, &[], b"no");
             }
+            if request.field("if-none-match") == Some("\"v1\"") {
+                return reply.send(304, &["ETag: \"v1\""], b"");
+            }
             if request.field("range").is_some() {
                 let fields = ["Content-Range: bytes 0-1/6", "ETag: \"v1\"", "Cache-Control: max-age=600"];
                 return reply.send(206, &fields, b"he");
             }
-            reply.raw("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhel");
+            reply.raw("HTTP/1.1 200 OK\r\nETag: \"v1\"\r\nContent-Length: 6\r\n\r\nhel");
             gate.wait();
             reply.raw("lo\n");
             After::Keep
@@ -377,7 +482,10 @@ fn nobody_sees_a_signed_object_of_anothers_before_it_is_proved() {
     assert_eq!(proxy.get(&anothers).status, 403, "nor is the beginning");
     gate.open();
     assert_eq!(first.response("GET").body, HELLO);
-    assert!(proxy.get(&anothers).is_hit());
+    assert_eq!(proxy.get(&anothers).status, 403, "nor is the digest a right");
+    let shared = proxy.get(&signed(&origin, &path, "03"));
+    assert_eq!((shared.body.as_slice(), shared.field("etag")), (HELLO, Some("\"v1\"")));
+    assert!(shared.cache_status().contains("fwd-status=304"), "{}", shared.cache_status());
 }
 
 /// Serves one wheel like a plain file server: HEAD, and ranges of both kinds.

@@ -3,9 +3,9 @@
 //! Recognised by the shape of the path, in a few cases together with a field of the ecosystem's protocol, never by a host's
 //! name, and narrowly: a path that merely resembles one follows plain HTTP. For what never changes a rule gives a lifetime
 //! without end in place of the origin's; for an index it fills in a short one where the origin names none. It never
-//! overrules `no-store`, `private` or `no-cache`, and shares nothing that a request with Authorization got, except what
-//! a digest proves to be the same and the origin has let this client have, too. A rule has no say over anything but a
-//! 200. Each ecosystem has a file, and knows nothing of the others.
+//! overrules `no-store`, `private` or `no-cache`, nor without a digest an origin that wants validation, and lengthens nothing that credentials
+//! opened. What a digest proves to be the same it shares with those whom the origin has let have it, too. A rule has no
+//! say over anything but a 200. Each ecosystem has a file, and knows nothing of the others.
 
 mod accept;
 mod apt;

@@ -2,15 +2,14 @@
 //!
 //! Registries hand out such URLs by redirect, and a signature makes every one of them another key. It is left out of the key
 //! only where the last part of the path is the SHA-2 digest of the object and the parameters of one known scheme are
-//! all there. Why that is safe: a signature proves that its client may have the object, and says nothing of others; but
-//! whoever names the digest has been shown it by the registry, and what is shared has been checked against
-//! it, all of it, before anybody else sees a byte. So nobody joins a fetch that is under way, and parts are not kept. The
-//! digest is as good a secret as the signature would be, and is kept as one: it appears only in URLs that clients send.
+//! all there. Nothing here verifies a signature, and a digest is no secret. So each client's own URL goes to the origin, which
+//! answers 304 to a good one, and only then do the stored bytes leave; all of them have been checked against the digest
+//! before that. Nobody joins a fetch that is under way, and neither parts nor errors are kept.
 //!
 //! An object under any other name (a release asset's number, say) is not shared, since nothing here could tell whether it
 //! is what its path promises, nor is one whose signature binds the client's address or fields of the request. Parameters
-//! that are not the scheme's stay in the key. What is left of the query keeps its question mark: a request without any
-//! signature is another request, and never meets what is kept here.
+//! that are not the scheme's stay in the key. The key says that something is left out, so that a request without any
+//! signature, which is another request, never meets what is kept here.
 
 use super::rule::{ExpectedDigest, Rule, RuleId};
 use super::shape::{decode_hex, is_hex};

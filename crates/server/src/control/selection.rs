@@ -140,6 +140,19 @@ mod tests {
     }
 
     #[test]
+    fn an_object_behind_signed_urls_is_found_as_it_is_listed_and_as_it_was_signed() {
+        let rules = Rules::of(&Config::default());
+        let listed = format!("http://objects.example.com/lfs/{}?", "ab".repeat(32));
+        let object = target(&listed).unwrap();
+        let key = CacheKey::of(&object).signed(&object);
+        for url in [listed.clone(), format!("{listed}Expires=1&Signature=b&Key-Pair-Id=c")] {
+            let selection = Selection { url: Some(url.clone()), ..Selection::default() };
+            let filter = selection.filter(&rules, Timestamp::from_secs(0)).unwrap();
+            assert!(filter.keys.unwrap().contains(&key), "{url}");
+        }
+    }
+
+    #[test]
     fn what_means_nothing_is_refused() {
         let rules = Rules::of(&Config::default());
         for (json, why) in [
