@@ -363,7 +363,9 @@ fn object_store() -> Origin {
             (false, _) => reply.send(404, &["Cache-Control: max-age=600"], b"no such object"),
             (true, Some("\"v1\"")) => reply.send(304, &["ETag: \"v1\""], b""),
             (true, _) => reply.send(200, &[SILENT[0], "ETag: \"v1\"", "Cache-Control: max-age=600"], HELLO),
-        }
+        };
+        // No connection outlives it.
+        After::Close
     })
 }
 

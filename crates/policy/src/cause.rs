@@ -106,7 +106,7 @@ impl fmt::Display for Cause {
             Self::NothingStored => "nothing is stored for this target",
             Self::NoVariant => "what is stored for this target answers other values of the fields in Vary",
             Self::PartMissing => "only parts are stored, and none holds all that is asked for",
-            Self::ResponseNoCache => "the stored response says no-cache, or credentials opened it: ask before every use",
+            Self::ResponseNoCache => "the stored response says no-cache, or credentials or a signature opened it: ask before every use",
             Self::RequestNoCache => "the request says no-cache: ask first",
             Self::RequestMaxAge => "the stored response is older than the request's max-age allows",
             Self::RequestMinFresh => "the stored response does not stay fresh for as long as min-fresh asks",

@@ -195,7 +195,8 @@ fn of_stored(settings: &PolicySettings, stored: &StoredResponse, advice: &mut Ve
         }
         _ => {}
     }
-    if facts.no_cache {
+    // Where a rule has a say all the same, it is what credentials or a signature opened.
+    if facts.no_cache && facts.rule.is_none() {
         advice.push(Advice::ReplaceNoCache);
     }
     if facts.success && !facts.has_validator() {

@@ -68,8 +68,8 @@ impl Rules {
 
     /// The key that a forward listener files a target under.
     pub(super) fn forward_key(&self, target: &TargetUri) -> Option<CacheKey> {
-        // Overrides are the same everywhere.
-        self.places.first().map(|place| place.policy.overrides.key(target))
+        // What shapes a key is the same everywhere.
+        self.places.first().map(|place| place.policy.key(target))
     }
 
     /// Every key under which a response to a request for this target may be filed: the target as it stands and without
