@@ -25,6 +25,12 @@ const ANSWER_BYTES: u64 = 16 * 1024 * 1024;
 /// How long reading something may take. A change takes as long as it takes.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The longest silence of a lease's lines, of which there is one each second, if an empty one.
+const LEASE_SILENCE: Duration = Duration::from_secs(10);
+
+/// How long the answer to a release may take: it does not wait for the end of the lease.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Why a proxy could not be asked, or refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -109,7 +115,7 @@ impl Client {
     ///
     /// The proxy is gone, refuses, or sends something else.
     pub fn list(&self, list: &List, mut each: impl FnMut(Listed) -> bool) -> Result<(), ClientError> {
-        self.lines("/list", list, |line| Ok(each(serde_json::from_slice(line)?)))
+        self.lines("/list", list, None, |line| Ok(each(serde_json::from_slice(line)?)))
     }
 
     /// Removes stored responses.
@@ -127,7 +133,7 @@ impl Client {
     ///
     /// The proxy is gone, refuses, or sends something else.
     pub fn verify(&self, how: Verify, mut each: impl FnMut(VerifyLine)) -> Result<(), ClientError> {
-        self.lines("/verify", &how, |line| {
+        self.lines("/verify", &how, None, |line| {
             each(serde_json::from_slice(line)?);
             Ok(true)
         })
@@ -138,9 +144,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The proxy is gone, refuses, or sends something else.
+    /// The proxy is gone, hangs, refuses, or sends something else.
     pub fn lend(&self, terms: &Lend, mut each: impl FnMut(LeaseLine) -> bool) -> Result<(), ClientError> {
-        self.lines("/lend", terms, |line| Ok(each(serde_json::from_slice(line)?)))
+        self.lines("/lend", terms, Some(LEASE_SILENCE), |line| Ok(each(serde_json::from_slice(line)?)))
     }
 
     /// Asks for the end of a lease: its lines come to theirs.
@@ -150,7 +156,7 @@ impl Client {
     /// See [`get`](Self::get).
     pub fn release(&self, lease: u64) -> Result<Released, ClientError> {
         let body = serde_json::to_vec(&Release { lease }).map_err(|error| self.nonsense(error))?;
-        self.ask("POST", "/release", &body, Some(READ_TIMEOUT))
+        self.ask("POST", "/release", &body, Some(RELEASE_TIMEOUT))
     }
 
     /// Reads something.
@@ -222,16 +228,17 @@ impl Client {
         Ok(stream)
     }
 
-    /// Asks for lines, and hands on each that is not empty until told to stop.
+    /// Asks for lines, and hands on each that is not empty until told to stop. A longer silence than that is an error.
     fn lines(
         &self,
         path: &str,
         message: &impl Serialize,
+        silence: Option<Duration>,
         each: impl FnMut(&[u8]) -> serde_json::Result<bool>,
     ) -> Result<(), ClientError> {
         let body = serde_json::to_vec(message).map_err(|error| self.nonsense(error))?;
         let broken = |source| ClientError::Broken { path: self.path.clone(), source };
-        let mut stream = self.send("POST", path, &body, None).map_err(broken)?;
+        let mut stream = self.send("POST", path, &body, silence).map_err(broken)?;
         match read_lines(&mut stream, each) {
             Ok(()) => Ok(()),
             Err(LinesError::Broken(source)) => Err(broken(source)),
@@ -384,6 +391,16 @@ mod tests {
         assert!(Client::connect(dir.path()).unwrap().is_some());
         drop(listener);
         assert!(Client::connect(dir.path()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_proxy_that_hangs_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        // Its connections wait to be accepted for ever.
+        let (_listener, _file) = socket::bind(&socket::socket_path(dir.path())).unwrap();
+        let client = Client::connect(dir.path()).unwrap().unwrap();
+        let lent = client.lend(&Lend::default(), |_| true);
+        assert!(matches!(lent, Err(ClientError::Broken { .. })), "{lent:?}");
     }
 
     #[test]

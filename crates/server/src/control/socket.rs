@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -18,6 +19,9 @@ const NAME: &str = "control.sock";
 
 /// Paths up to this length fit into a socket's name on every system: the shortest has 104 bytes, the last one zero.
 const LONGEST_NAME: usize = 103;
+
+/// How long connecting waits for room in the queue.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 64;
@@ -49,9 +53,14 @@ impl Reachable {
     }
 }
 
-/// Connects to the socket at this path, however long.
+/// Connects to the socket at this path, however long. Where the process that listens hangs, its queue may be full: then
+/// connecting fails after a while.
 pub(super) fn connect(path: &Path) -> io::Result<UnixStream> {
-    UnixStream::connect(&Reachable::new(path)?.path)
+    let reachable = Reachable::new(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(CONNECT_TIMEOUT))?;
+    socket.connect(&SockAddr::unix(&reachable.path)?)?;
+    Ok(OwnedFd::from(socket).into())
 }
 
 /// The socket's file as this process made it; removed when dropped, unless another has taken its place. To be dropped
