@@ -1,6 +1,7 @@
 //! What the standard library has no safe call for. The only module of this program that may do so.
 
 use std::fs;
+use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 /// Where a process finds its own descriptors, each by its number.
@@ -23,4 +24,14 @@ pub(crate) fn close_inherited() {
             drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
         }
     }
+}
+
+/// Whether this process ignores a signal: nothing was installed for it, and whoever started us said so.
+#[allow(unsafe_code, reason = "only asking how a signal is handled has no safe call")]
+pub(crate) fn is_ignored(signal: i32) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action nothing changes; the old one is written to memory of its own type.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: the call has written it.
+    asked == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }

@@ -126,6 +126,24 @@ fn signal(pid: u32, name: &str) {
     assert!(Command::new("kill").args(["-s", name, &pid.to_string()]).status().unwrap().success());
 }
 
+/// The owner of a cache, stopped until this is dropped.
+struct Hanging(u32);
+
+impl Hanging {
+    fn owner(cache: &Cache) -> Self {
+        let owner = std::fs::read_to_string(cache.path().join("cache/lock")).unwrap();
+        let pid = owner.trim().parse().unwrap();
+        signal(pid, "STOP");
+        Self(pid)
+    }
+}
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        signal(self.0, "CONT");
+    }
+}
+
 /// The lines of a record without its head, sorted: result, method, status, bytes, whether there is a digest, path.
 fn recorded(path: &str, origin: &Origin) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap();
@@ -368,6 +386,62 @@ fn signals_reach_the_command() {
         let mut child = run.child;
         assert_eq!(child.wait().unwrap().code(), Some(9), "{name}");
     }
+}
+
+#[test]
+fn what_larder_was_told_to_ignore_the_command_ignores_too() {
+    let cache = Cache::new();
+    let run = plain(&cache, &[], &["sh", "-c", "kill -HUP $$; echo alive; kill -TERM $$; echo alive"]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"trap '' HUP; exec "$@""#, "sh"]).arg(run.get_program()).args(run.get_args());
+    let output = shell.stdin(Stdio::null()).output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(143), &b"alive\n"[..]));
+}
+
+/// As with `ssh -t host larder run`: the system tells the leader of the session alone.
+#[test]
+#[cfg(target_os = "linux")]
+fn that_the_terminal_is_gone_reaches_the_command_of_a_run_that_leads_the_session() {
+    let cache = Cache::new();
+    let (ready, told) = (cache.file("ready"), cache.file("told"));
+    let script = format!("trap 'kill $!; touch {told}; exit 9' HUP; sleep 600 & touch {ready}; wait");
+    let run = plain(&cache, &[], &["sh", "-c", &script]);
+    let words = std::iter::once(run.get_program()).chain(run.get_args());
+    let quoted: Vec<String> =
+        words.map(|word| format!("'{}'", word.to_str().unwrap().replace('\'', "'\\''"))).collect();
+    let mut terminal = Command::new("script");
+    terminal.args(["-q", "-c", &format!("exec {}", quoted.join(" ")), "/dev/null"]).env("SHELL", "/bin/sh");
+    let mut terminal = terminal.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    eventually("the command has begun", || Path::new(&ready).exists());
+    terminal.kill().unwrap();
+    terminal.wait().unwrap();
+    eventually("the command is told", || Path::new(&told).exists());
+}
+
+#[test]
+fn a_run_ends_though_the_owner_hangs() {
+    let cache = Cache::new();
+    let run = Run::begin(&cache, &[]);
+    let hanging = Hanging::owner(&cache);
+    let (code, said) = run.end(7);
+    assert!(code == Some(7) && said.contains("not answer"), "{said}");
+    drop(hanging);
+}
+
+#[test]
+fn a_signal_ends_a_run_that_waits_for_a_proxy_that_hangs() {
+    let cache = Cache::new();
+    let script = format!("trap '' TERM; {SHOW_AND_WAIT}");
+    let mut run = Run::of(plain(&cache, &[], &["sh", "-c", &script]));
+    let hanging = Hanging::owner(&cache);
+    writeln!(run.stdin, "3").unwrap();
+    eventually("the run ends", || {
+        run.signal("TERM");
+        run.child.try_wait().unwrap().is_some()
+    });
+    let (code, said) = run.end(0);
+    assert!(code == Some(3) && said.contains("a signal came before"), "{said}");
+    drop(hanging);
 }
 
 #[test]

@@ -5,11 +5,13 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getpid, getsid, kill_process};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
+
+use crate::sys;
 
 /// Signals that are passed on.
 const PASSED: [i32; 6] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2];
@@ -34,15 +36,32 @@ impl Failed {
     }
 }
 
+/// The signals of this process, from the command's start to our own end.
+pub(super) struct Signals(SignalsInfo<WithOrigin>);
+
+impl Signals {
+    /// To be called before the command starts, so that no signal and no end of it is missed. What this process was told to
+    /// ignore, as by `nohup`, it goes on ignoring, and so does the command.
+    pub(super) fn watch() -> io::Result<Self> {
+        let watched = PASSED.into_iter().filter(|signal| !sys::is_ignored(*signal)).chain([SIGCHLD]);
+        SignalsInfo::new(watched).map(Self)
+    }
+
+    /// Whether one has come that asks us to end, now that there is nobody to pass it on to.
+    pub(super) fn have_come(&mut self) -> bool {
+        // All are taken, so that none counts twice.
+        self.0.pending().filter(|origin| origin.signal != SIGCHLD).count() > 0
+    }
+}
+
 /// Runs the command to its end, and gives the exit code that a shell would.
 pub(super) fn run(
     program: &OsStr,
     arguments: &[OsString],
     variables: &[(&'static str, OsString)],
+    signals: &mut Signals,
 ) -> Result<u8, Failed> {
-    // Before the command starts, so that no signal and no end of it is missed.
-    let watched = PASSED.iter().copied().chain([SIGCHLD]);
-    let mut signals = SignalsInfo::<WithOrigin>::new(watched).map_err(Failed::Wait)?;
+    let leader = getsid(None).is_ok_and(|session| session == getpid());
     let variables = variables.iter().map(|(name, value)| (name, value));
     let mut child = Command::new(program)
         .args(arguments)
@@ -51,19 +70,22 @@ pub(super) fn run(
         .map_err(|source| Failed::Start { program: program.to_owned(), source })?;
     loop {
         if let Some(status) = child.try_wait().map_err(Failed::Wait)? {
+            // What came until now was for the command, too.
+            signals.have_come();
             return Ok(code_of(status));
         }
-        for origin in signals.wait() {
-            if origin.signal != SIGCHLD && !is_of_terminal(&origin) {
+        for origin in signals.0.wait() {
+            if origin.signal != SIGCHLD && !has_reached_command(&origin, leader) {
                 pass(&child, origin.signal);
             }
         }
     }
 }
 
-/// What the terminal sends goes to the whole group of processes in the foreground: the command has it already.
-fn is_of_terminal(origin: &Origin) -> bool {
-    !matches!(origin.cause, Cause::Sent(_))
+/// What the terminal sends goes to the whole group of processes in the foreground: the command has it already. Only that
+/// the terminal is gone is told to the leader of the session alone.
+fn has_reached_command(origin: &Origin, leader: bool) -> bool {
+    !matches!(origin.cause, Cause::Sent(_)) && !(leader && origin.signal == SIGHUP)
 }
 
 /// The command has not been waited for yet, so that its number is its own.

@@ -5,15 +5,18 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
+use std::process::{ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use larder_server::control::{Client, ClientError, Granted, LeaseLine, Lend};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::absolute;
 use super::tally::Tally;
@@ -22,11 +25,21 @@ use crate::failure::Failure;
 use crate::hold::{BUSY, READY};
 use crate::units::TimeSpan;
 
-/// How long a run waits for a process that owns the store to be ready, or out of the way.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a run waits for a process that owns the store to be ready, or out of the way: longer than a `larder serve`
+/// that is stopped takes to leave, by default.
+const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Between two looks at a process that starts or leaves.
+/// The first pause between two looks at a process that starts or leaves, or hangs; each is twice as long as the one before.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// The longest one.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// At the end of a run, between two looks whether a signal has come.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Once a proxy could not be asked for the end of a lease, what it has told before is waited for so long.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Messages of the process that is started for runs are kept here, in the cache directory.
 const LOG: &str = "run.log";
@@ -48,7 +61,9 @@ pub(super) struct Holder<'a> {
 pub(super) struct Lease {
     client: Client,
     granted: Granted,
-    lines: JoinHandle<Tally>,
+    tally: Arc<Mutex<Tally>>,
+    /// Closed once there are no more lines.
+    lines: Receiver<Result<Granted, ClientError>>,
 }
 
 impl Lease {
@@ -57,18 +72,30 @@ impl Lease {
         &self.granted.address
     }
 
-    /// Closes the listener, and gives what was told until then.
-    pub(super) fn end(self) -> Tally {
-        // Where that fails the lines have ended, too.
-        let _ = self.client.release(self.granted.lease);
-        self.lines.join().unwrap_or_else(|_| Tally::new(None))
+    /// Closes the listener, and gives what is said of the run, which took so long. The proxy is waited for as long as it
+    /// answers, and until the user is tired of it.
+    pub(super) fn end(self, took: Duration, offline: bool, mut tired: impl FnMut() -> bool) -> String {
+        let Self { client, granted, tally, lines } = self;
+        let asking = thread::spawn(move || client.release(granted.lease).is_ok());
+        let mut asking = Some(asking);
+        let mut last = None;
+        while let Err(RecvTimeoutError::Timeout) = lines.recv_timeout(TICK) {
+            if tired() {
+                locked(&tally).give_up("a signal came before");
+                break;
+            }
+            if last.is_some_and(|last| Instant::now() > last) {
+                locked(&tally).give_up("it does not answer");
+                break;
+            }
+            if let Some(asked) = asking.take_if(|asking| asking.is_finished())
+                && !asked.join().unwrap_or(false)
+            {
+                last = Some(Instant::now() + LAST_WORDS);
+            }
+        }
+        locked(&tally).summary(took, offline)
     }
-}
-
-/// What came of asking for a lease.
-enum Asked {
-    Granted(Lease),
-    Failed(ClientError, Tally),
 }
 
 /// Who owns the store after an attempt to start somebody who does.
@@ -79,29 +106,29 @@ enum Owner {
 
 impl Holder<'_> {
     /// A lease from whoever owns the store, who is started if nobody does.
-    pub(super) fn lease(&self, terms: Lend, mut tally: Tally) -> Result<Lease, Failure> {
-        let since = Instant::now();
+    pub(super) fn lease(&self, terms: Lend, tally: Tally) -> Result<Lease, Failure> {
+        let tally = Arc::new(Mutex::new(tally));
+        let until = Instant::now() + PATIENCE;
+        let mut pause = PAUSE;
         loop {
             let last = match Client::connect(self.dir).map_err(refused)? {
-                None => match self.start()? {
-                    Owner::Started if since.elapsed() <= PATIENCE => continue,
+                None => match self.start(until)? {
+                    Owner::Started if Instant::now() <= until => continue,
                     _ => anyhow!(
                         "another process has the cache directory {}, and none answers on its control socket",
                         self.dir.display()
                     ),
                 },
-                Some(client) => match ask(client, &terms, tally) {
-                    Asked::Granted(lease) => return Ok(lease),
-                    Asked::Failed(error, kept) => {
-                        tally = kept;
-                        self.lasting(error)?
-                    }
+                Some(client) => match ask(client, &terms, &tally) {
+                    Ok(lease) => return Ok(lease),
+                    Err(error) => self.lasting(error)?,
                 },
             };
-            if since.elapsed() > PATIENCE {
+            if Instant::now() > until {
                 return Err(Failure::Failed(last));
             }
-            thread::sleep(PAUSE);
+            thread::sleep(pause);
+            pause = LONGEST_PAUSE.min(pause * 2);
         }
     }
 
@@ -119,8 +146,8 @@ impl Holder<'_> {
         }
     }
 
-    /// Starts one that owns the store; returns when it does, or when another one does.
-    fn start(&self) -> Result<Owner, Failure> {
+    /// Starts one that owns the store; returns when it does, or when another one does. It fails where that takes too long.
+    fn start(&self, until: Instant) -> Result<Owner, Failure> {
         let program = std::env::current_exe().context("cannot tell which program this is")?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(self.dir).with_context(|| {
             let dir = self.dir.display();
@@ -146,11 +173,14 @@ impl Holder<'_> {
             .stderr(Stdio::from(log))
             .spawn()
             .context("cannot start the process that owns the cache directory")?;
-        let mut word = String::new();
-        if let Some(stdout) = child.stdout.take() {
-            // Nothing to read means that it has ended.
-            let _ = BufReader::new(stdout).read_line(&mut word);
-        }
+        let Some(word) = child.stdout.take().map_or_else(|| Some(String::new()), |out| word(out, until))
+        else {
+            // It ends by itself, as nobody is there to be told.
+            return Err(Failure::Failed(anyhow!(
+                "the process that owns the cache directory is not ready yet; {} says what it does",
+                path.display()
+            )));
+        };
         match word.trim_end() {
             READY => Ok(Owner::Started),
             BUSY => {
@@ -169,36 +199,50 @@ impl Holder<'_> {
     }
 }
 
+/// The word by which a process says how its start went, none of it where it has ended; nothing where it says none in time.
+fn word(stdout: ChildStdout, until: Instant) -> Option<String> {
+    let remaining = until.saturating_duration_since(Instant::now());
+    let remaining = Timespec::try_from(remaining).ok()?;
+    let ready = poll(&mut [PollFd::from_borrowed_fd(stdout.as_fd(), PollFlags::IN)], Some(&remaining));
+    if ready == Ok(0) {
+        return None;
+    }
+    let mut word = String::new();
+    // It is written at once.
+    let _ = BufReader::new(stdout).read_line(&mut word);
+    Some(word)
+}
+
 /// Asks for a lease, whose lines a thread then takes.
-fn ask(client: Client, terms: &Lend, mut tally: Tally) -> Asked {
-    let (sender, granted) = mpsc::channel();
-    let (asking, terms) = (client.clone(), terms.clone());
-    let lines = thread::spawn(move || {
+fn ask(client: Client, terms: &Lend, tally: &Arc<Mutex<Tally>>) -> Result<Lease, ClientError> {
+    let (sender, lines) = mpsc::channel();
+    let (asking, terms, taking) = (client.clone(), terms.clone(), Arc::clone(tally));
+    thread::spawn(move || {
         let mut begun = false;
         let result = asking.lend(&terms, |line| {
             if let LeaseLine::Granted(granted) = &line {
                 begun = true;
                 let _ = sender.send(Ok(granted.clone()));
             }
-            tally.take(line);
+            locked(&taking).take(line);
             true
         });
         match result {
             Err(error) if !begun => {
                 let _ = sender.send(Err(error));
             }
-            other => tally.end(other),
+            other => locked(&taking).end(other),
         }
-        tally
     });
-    match granted.recv() {
-        Ok(Ok(granted)) => Asked::Granted(Lease { client, granted, lines }),
-        Ok(Err(error)) => Asked::Failed(error, lines.join().unwrap_or_else(|_| Tally::new(None))),
-        Err(_) => Asked::Failed(
-            ClientError::Refused { status: 503, message: "the proxy gave no listener".to_owned() },
-            lines.join().unwrap_or_else(|_| Tally::new(None)),
-        ),
+    match lines.recv() {
+        Ok(Ok(granted)) => Ok(Lease { client, granted, tally: Arc::clone(tally), lines }),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(ClientError::Refused { status: 503, message: "the proxy gave no listener".to_owned() }),
     }
+}
+
+fn locked(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+    tally.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The log, and where what is written from now on begins.

@@ -28,6 +28,7 @@ use crate::{door, output, values};
 pub(crate) use bundle::Bundle;
 pub(crate) use environment::{Proxying, Surroundings, variables};
 
+use child::Signals;
 use holder::Holder;
 use tally::{Record, Tally};
 
@@ -100,7 +101,8 @@ pub(crate) fn run(args: RunArgs) -> Result<(), Failure> {
         trust_store: trust_store.as_deref(),
     };
     let began = Instant::now();
-    let ended = child::run(program, arguments, &variables(&surroundings, &proxying));
+    let mut signals = Signals::watch().context("cannot listen for signals")?;
+    let ended = child::run(program, arguments, &variables(&surroundings, &proxying), &mut signals);
     let took = began.elapsed();
     let code = match ended {
         Ok(code) => code,
@@ -109,7 +111,7 @@ pub(crate) fn run(args: RunArgs) -> Result<(), Failure> {
             failed.exit_code()
         }
     };
-    let summary = lease.end().summary(took, offline);
+    let summary = lease.end(took, offline, || signals.have_come());
     if !quiet {
         output::note(&summary);
     }

@@ -70,11 +70,13 @@ pub(super) struct Tally {
     figures: Option<LeaseFigures>,
     /// Why the lease ended early.
     broken: Option<String>,
+    /// Why its end was not waited for.
+    untold: Option<&'static str>,
 }
 
 impl Tally {
     pub(super) fn new(record: Option<Record>) -> Self {
-        Self { record, missing: Vec::new(), figures: None, broken: None }
+        Self { record, missing: Vec::new(), figures: None, broken: None, untold: None }
     }
 
     /// Takes one line.
@@ -104,6 +106,14 @@ impl Tally {
         if let Err(error) = result {
             self.broken = Some(error.to_string());
         }
+    }
+
+    /// More lines may come, but they are not waited for.
+    pub(super) fn give_up(&mut self, why: &'static str) {
+        if let Some(record) = &mut self.record {
+            record.end();
+        }
+        self.untold = Some(why);
     }
 
     /// What is said at the end of a run.
@@ -151,6 +161,9 @@ impl Tally {
                         counted(figures.lost_lines, "request", "requests")
                     );
                 }
+            }
+            None if let Some(why) = self.untold => {
+                let _ = writeln!(text, "larder: the proxy has not told what became of the requests: {why}");
             }
             None => {
                 let why = self.broken.as_deref().unwrap_or("it ended");
