@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use larder_server::control::{ClientError, Fetched, LeaseFigures, LeaseLine};
+use larder_server::control::{ClientError, EndedBy, Fetched, LeaseEnd, LeaseFigures, LeaseLine};
 
 use crate::terminal::escaped;
 use crate::units::rough_size;
@@ -67,7 +67,7 @@ impl Record {
 pub(super) struct Tally {
     record: Option<Record>,
     missing: Vec<String>,
-    figures: Option<LeaseFigures>,
+    ended: Option<LeaseEnd>,
     /// Why the lease ended early.
     broken: Option<String>,
     /// Why its end was not waited for.
@@ -76,7 +76,7 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn new(record: Option<Record>) -> Self {
-        Self { record, missing: Vec::new(), figures: None, broken: None, untold: None }
+        Self { record, missing: Vec::new(), ended: None, broken: None, untold: None }
     }
 
     /// Takes one line.
@@ -94,7 +94,7 @@ impl Tally {
                     record.enter(&fetched);
                 }
             }
-            LeaseLine::Ended(figures) => self.figures = Some(figures),
+            LeaseLine::Ended(ended) => self.ended = Some(ended),
         }
     }
 
@@ -120,8 +120,14 @@ impl Tally {
     pub(super) fn summary(&self, took: Duration, offline: bool) -> String {
         let mut text = String::new();
         let seconds = took.as_secs_f64();
-        match &self.figures {
-            Some(figures) => {
+        match &self.ended {
+            Some(LeaseEnd { asked_by, figures }) => {
+                if *asked_by == EndedBy::Proxy {
+                    let _ = writeln!(
+                        text,
+                        "larder: the proxy was lost before the command had ended: it was stopped; until then:"
+                    );
+                }
                 let LeaseFigures { requests, hits, missing, failures, tunnels, .. } = *figures;
                 let _ = writeln!(
                     text,
@@ -190,10 +196,14 @@ mod tests {
         LeaseLine::Fetched(Fetched { method, url: url.to_owned(), missing: true, ..Fetched::default() })
     }
 
+    fn ended(figures: LeaseFigures) -> LeaseLine {
+        LeaseLine::Ended(LeaseEnd { figures, ..LeaseEnd::default() })
+    }
+
     #[test]
     fn the_summary_says_what_was_saved() {
         let mut tally = Tally::new(None);
-        tally.take(LeaseLine::Ended(LeaseFigures {
+        tally.take(ended(LeaseFigures {
             requests: 128,
             hits: 1,
             cache_bytes: 47_500_000,
@@ -216,7 +226,7 @@ mod tests {
         for number in 0..200 {
             tally.take(missing(&format!("http://a.example/{}", number / 2)));
         }
-        tally.take(LeaseLine::Ended(LeaseFigures { requests: 200, missing: 200, ..LeaseFigures::default() }));
+        tally.take(ended(LeaseFigures { requests: 200, missing: 200, ..LeaseFigures::default() }));
         let text = tally.summary(Duration::ZERO, true);
         assert_eq!(text.lines().count(), 2 + MISSING_LISTED + 1, "{text}");
         assert!(

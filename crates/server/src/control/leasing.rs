@@ -67,8 +67,30 @@ pub enum LeaseLine {
     Granted(Granted),
     /// A request has ended.
     Fetched(Fetched),
-    /// The lease has ended: what its requests came to.
-    Ended(LeaseFigures),
+    /// The lease has ended.
+    Ended(LeaseEnd),
+}
+
+/// How a lease has ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LeaseEnd {
+    /// Who asked for it.
+    pub asked_by: EndedBy,
+    /// What its requests came to.
+    #[serde(flatten)]
+    pub figures: LeaseFigures,
+}
+
+/// Who has asked for the end of a lease.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndedBy {
+    /// Its holder, who needs it no more.
+    #[default]
+    Holder,
+    /// The proxy, which is stopping.
+    Proxy,
 }
 
 /// A listener of one's own.
@@ -167,7 +189,7 @@ async fn tell(mut lease: Lease, digests: Digests, mut written: Written) {
         return;
     }
     let mut end = lease.end.clone();
-    loop {
+    let asked_by = loop {
         tokio::select! {
             line = timeout(SILENCE, lease.lines.recv()) => {
                 let told = match line {
@@ -180,23 +202,24 @@ async fn tell(mut lease: Lease, digests: Digests, mut written: Written) {
                     return;
                 }
             }
-            () = asked(&mut end) => break,
+            by = asked(&mut end) => break by,
         }
-    }
+    };
     lease.close().await;
     while let Ok(fetched) = lease.lines.try_recv() {
         if !fetched_line(&digests, fetched, &mut written).await {
             return;
         }
     }
-    if written.line(&LeaseLine::Ended(lease.ledger.figures())).await {
+    let figures = lease.ledger.figures();
+    if written.line(&LeaseLine::Ended(LeaseEnd { asked_by, figures })).await {
         written.end().await;
     }
 }
 
 /// Returns when the end is asked for, or nobody is left to ask for it.
-async fn asked(end: &mut watch::Receiver<bool>) {
-    let _ = end.wait_for(|end| *end).await;
+async fn asked(end: &mut watch::Receiver<Option<EndedBy>>) -> EndedBy {
+    end.wait_for(Option::is_some).await.ok().and_then(|by| *by).unwrap_or(EndedBy::Proxy)
 }
 
 async fn fetched_line(digests: &Digests, mut fetched: Fetched, written: &mut Written) -> bool {

@@ -43,7 +43,7 @@ pub use explained::{
     ExplainedMissing, ExplainedRule, ExplainedStep, ExplainedVariant, Match, RuleKind, RuleRole, StandsIn,
     Verdict,
 };
-pub use leasing::{Fetched, Granted, LeaseFigures, LeaseLine, Lend, Release, Released};
+pub use leasing::{EndedBy, Fetched, Granted, LeaseEnd, LeaseFigures, LeaseLine, Lend, Release, Released};
 pub use messages::{
     List, Listed, ListedField, Removed, Selection, Sort, Verified, Verify, VerifyFault, VerifyFaultKind,
     VerifyLine, VerifyProgress, paced,

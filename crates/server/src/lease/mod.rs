@@ -23,7 +23,7 @@ pub(crate) use listener::{Lent, serve_all};
 
 use crate::access::AccessRules;
 use crate::config::{Access, Config, Destination, Listener, Parent};
-use crate::control::{Fetched, Lend};
+use crate::control::{EndedBy, Fetched, Lend};
 use crate::error::StartError;
 use crate::intercept::Interception;
 use crate::listener::Bound;
@@ -88,7 +88,13 @@ struct State {
 struct Held {
     address: SocketAddr,
     hop: Hop,
-    end: watch::Sender<bool>,
+    end: watch::Sender<Option<EndedBy>>,
+}
+
+impl Held {
+    fn end_by(&self, by: EndedBy) {
+        self.end.send_if_modified(|end| end.replace(end.unwrap_or(by)).is_none());
+    }
 }
 
 /// The way to origins.
@@ -105,8 +111,8 @@ pub(crate) struct Lease {
     /// What is to be told of requests, as they end.
     pub(crate) lines: mpsc::Receiver<Fetched>,
     pub(crate) ledger: Arc<Ledger>,
-    /// Whether the lease is to end: its holder says so, or the proxy is stopping.
-    pub(crate) end: watch::Receiver<bool>,
+    /// Who says that the lease is to end, once somebody does: the first one counts.
+    pub(crate) end: watch::Receiver<Option<EndedBy>>,
     closed: watch::Sender<bool>,
     /// Closed once no worker has anything of this lease under way.
     ended: mpsc::Receiver<()>,
@@ -170,7 +176,7 @@ impl Lender {
         ));
         let (closed, closing) = watch::channel(false);
         let (ending, ended) = mpsc::channel(1);
-        let (end, asked) = watch::channel(false);
+        let (end, asked) = watch::channel(None);
         let id = self.hold(Held { address, hop, end })?;
         let lease = Lease { id, address, lines, ledger, end: asked, closed, ended, lender: Arc::clone(self) };
         for worker in &ground.workers {
@@ -227,7 +233,7 @@ impl Lender {
 
     /// Asks for the end of a lease; false where there is none of this number.
     pub(crate) fn release(&self, id: u64) -> bool {
-        self.lock().held.get(&id).map(|held| held.end.send_replace(true)).is_some()
+        self.lock().held.get(&id).map(|held| held.end_by(EndedBy::Holder)).is_some()
     }
 
     /// No more leases, and an end to those there are.
@@ -235,7 +241,7 @@ impl Lender {
         let mut state = self.lock();
         state.retired = true;
         for held in state.held.values() {
-            held.end.send_replace(true);
+            held.end_by(EndedBy::Proxy);
         }
     }
 
@@ -336,7 +342,7 @@ mod tests {
         let lender = Lender::default();
         let held = || {
             let hop = Hop { parent: None, ca_files: Vec::new() };
-            Held { address: SocketAddr::from(([127, 0, 0, 1], 1)), hop, end: watch::Sender::new(false) }
+            Held { address: SocketAddr::from(([127, 0, 0, 1], 1)), hop, end: watch::Sender::new(None) }
         };
         let id = lender.hold(held()).unwrap();
         let leaving = lender.unused_for(Duration::from_secs(60));
