@@ -149,6 +149,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
+/// A connection, from its start to its end, or until it is cut.
 async fn serve(
     worker: Arc<Worker>,
     stream: TcpStream,
@@ -157,6 +158,29 @@ async fn serve(
     place: Place,
 ) {
     let _task = worker.tasks.guard();
+    let Some(mut cut) = worker.cut.clone() else {
+        return converse(worker, stream, client, context, place).await;
+    };
+    let cut = async {
+        // An error means that the listener has ended with its proxy, which sees to its connections.
+        if cut.wait_for(|cut| *cut).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    // Boxed, so that connections of other listeners need no room for it.
+    tokio::select! {
+        () = Box::pin(converse(worker, stream, client, context, place)) => {}
+        () = cut => tracing::debug!(%client, "cut, as the lease has ended"),
+    }
+}
+
+async fn converse(
+    worker: Arc<Worker>,
+    stream: TcpStream,
+    client: SocketAddr,
+    context: Arc<ListenerContext>,
+    place: Place,
+) {
     let _entered = worker.proxy.metrics.client_connections.enter();
     // Answers are gathered before they are written, so that nothing is won by waiting for more.
     let _ = stream.set_nodelay(true);

@@ -131,8 +131,8 @@ impl Server {
         let open = Arc::clone(&self.proxy.metrics.origin_connections);
         let origins = Origins::new(Arc::clone(connector), Arc::clone(&pool), Arc::clone(limits), open);
         let (drain, draining) = watch::channel(false);
-        let worker =
-            Arc::new(Worker { proxy: Arc::clone(&self.proxy), origins, tasks: Tasks::default(), draining });
+        let (proxy, tasks) = (Arc::clone(&self.proxy), Tasks::default());
+        let worker = Arc::new(Worker { proxy, origins, tasks, draining, cut: None });
         std::thread::Builder::new()
             .name(format!("larder-{number}"))
             .spawn(move || {

@@ -47,6 +47,8 @@ pub(crate) struct Worker {
     pub(crate) tasks: Tasks,
     /// Whether connections are to end after the request they are at.
     pub(crate) draining: watch::Receiver<bool>,
+    /// Whether connections are to end now; none where that is not for their listener to say.
+    pub(crate) cut: Option<watch::Receiver<bool>>,
 }
 
 /// What a connection knows of the listener that it came in on.

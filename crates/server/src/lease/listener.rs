@@ -6,11 +6,14 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::listener::{Bound, PRUNE_INTERVAL, accept};
 use crate::origin::{Connector, Origins, Pool};
 use crate::shared::{Proxy, Tasks, Worker};
+
+/// After the end of a lease, its connections get this long for the request they are at, and its tunnels to end.
+const CUT_AFTER: Duration = Duration::from_secs(5);
 
 /// A leased listener, as one worker gets it.
 pub(crate) struct Lent {
@@ -51,7 +54,8 @@ async fn serve(worker: Arc<Worker>, lent: Lent) {
     let origins = Origins::new(connector, Arc::clone(&pool), limits, open);
     let (drain, draining) = watch::channel(false);
     let tasks = Tasks::within(&worker.tasks);
-    let own = Arc::new(Worker { proxy, origins, tasks, draining });
+    let (cut, cutting) = watch::channel(false);
+    let own = Arc::new(Worker { proxy, origins, tasks, draining, cut: Some(cutting) });
     tokio::select! {
         () = accept(Arc::clone(&own), socket, context) => {}
         // An error means that the lease is gone.
@@ -59,7 +63,11 @@ async fn serve(worker: Arc<Worker>, lent: Lent) {
         () = pruning(&pool) => {}
     }
     drain.send_replace(true);
-    own.tasks.all_ended().await;
+    if timeout(CUT_AFTER, own.tasks.all_ended()).await.is_err() {
+        cut.send_replace(true);
+        // Fetches that others wait for, or that are worth finishing, go on.
+        own.tasks.all_ended().await;
+    }
 }
 
 async fn pruning(pool: &Pool) {

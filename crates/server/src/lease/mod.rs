@@ -3,7 +3,7 @@
 //! Runs share the store, the workers and the fetches under way. Each has its own port, its own next hop, its own trust in
 //! origins' certificates, its own figures, and may be offline while the others are not: all of that stands in a [`Proxy`]
 //! of its own, so that nothing on a request's way has to know of leases. A listener lives exactly as long as its
-//! [`Lease`]: then nothing more is accepted, and what is under way ends as it does on a graceful stop.
+//! [`Lease`]: then nothing more is accepted, and what is under way ends as it does on a graceful stop, within seconds.
 
 mod ledger;
 mod listener;
