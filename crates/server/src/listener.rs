@@ -161,6 +161,11 @@ async fn serve(
     let Some(mut cut) = worker.cut.clone() else {
         return converse(worker, stream, client, context, place).await;
     };
+    let local = context.address;
+    let peer = tokio::task::spawn_blocking(move || lease::is_of_this_user(client, local));
+    if !peer.await.unwrap_or(false) {
+        return worker.proxy.metrics.count_refused_connection();
+    }
     let cut = async {
         // An error means that the listener has ended with its proxy, which sees to its connections.
         if cut.wait_for(|cut| *cut).await.is_err() {

@@ -7,6 +7,7 @@
 
 mod ledger;
 mod listener;
+mod peer;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -20,6 +21,7 @@ use tokio::time::timeout;
 
 pub(crate) use ledger::Ledger;
 pub(crate) use listener::{Lent, serve_all};
+pub(crate) use peer::is_of_this_user;
 
 use crate::access::AccessRules;
 use crate::config::{Access, Config, Destination, Listener, Parent};
@@ -285,7 +287,7 @@ impl Drop for Lease {
 }
 
 /// The proxy of one lease. A command under it may reach what it could reach without: CONNECT goes to every port. Loopback
-/// and metadata services stay out of reach, since every user of this machine can reach the listener.
+/// and metadata services stay out of reach, since not every system tells the user from others of this machine.
 fn derived(
     ground: &Ground,
     config: Config,
