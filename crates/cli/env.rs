@@ -75,7 +75,7 @@ fn trusted(surroundings: &Surroundings, directory: &CaDirectory) -> Result<Optio
     named.notes().iter().for_each(|note| output::note(&format!("larder: {note}\n")));
     let path = absolute(directory.path());
     let bundle = path.join(BUNDLE);
-    Bundle::of_system().and(named).and(authority.clone()).write(&bundle)?;
+    Bundle::of_system(surroundings).and(named).and(authority.clone()).write(&bundle)?;
     let java = java::find(surroundings);
     let store = java.as_ref().and_then(|java| {
         let made = java.trust_store(&authority, &path);

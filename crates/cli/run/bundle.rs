@@ -11,8 +11,11 @@ use pem::{EncodeConfig, LineEnding, Pem};
 
 use super::environment::{CERTIFICATES, Surroundings};
 
-/// The variables whose files join a bundle.
-pub(crate) const NAMED: &[&str] = &CERTIFICATES;
+/// The variable that puts a file in place of the system's roots.
+const ROOTS_FILE: &str = "SSL_CERT_FILE";
+
+/// The variable that adds directories to them. It keeps its value in the command, and so is none of those that are set.
+const ROOTS_DIRECTORIES: &str = "SSL_CERT_DIR";
 
 /// The label of a certificate in PEM form.
 const LABEL: &str = "CERTIFICATE";
@@ -25,12 +28,22 @@ pub(crate) struct Bundle {
 }
 
 impl Bundle {
-    /// The roots that this system trusts, or those that `SSL_CERT_FILE` has put in their place.
-    pub(crate) fn of_system() -> Self {
+    /// The roots that this system trusts, or those that `SSL_CERT_FILE` has put in their place. A file that is not there
+    /// takes no root away, and neither does `SSL_CERT_DIR`, as OpenSSL and Go have it.
+    pub(crate) fn of_system(surroundings: &Surroundings) -> Self {
+        let file = surroundings.get(ROOTS_FILE);
+        let replaced = file.is_some_and(|file| Path::new(file).exists());
+        let certificates = if replaced || file.or(surroundings.get(ROOTS_DIRECTORIES)).is_none() {
+            rustls_native_certs::load_native_certs().certs
+        } else {
+            let places = openssl_probe::probe();
+            let load = |file, directory| rustls_native_certs::load_certs_from_paths(file, directory).certs;
+            let mut certificates = load(places.cert_file.as_deref(), None);
+            places.cert_dir.iter().for_each(|one| certificates.extend(load(None, Some(one.as_path()))));
+            certificates
+        };
         let mut bundle = Self::default();
-        for root in rustls_native_certs::load_native_certs().certs {
-            bundle.add(root.to_vec());
-        }
+        certificates.iter().for_each(|root| bundle.add(root.to_vec()));
         bundle
     }
 
@@ -38,18 +51,23 @@ impl Bundle {
     pub(crate) fn named(surroundings: &Surroundings) -> Self {
         let mut bundle = Self::default();
         let mut seen: Vec<PathBuf> = Vec::new();
-        for name in NAMED {
-            let Some(path) = surroundings.get(name).map(PathBuf::from) else { continue };
+        let directories = surroundings.get(ROOTS_DIRECTORIES).map(std::env::split_paths);
+        let directories = directories.into_iter().flatten().filter(|path| !path.as_os_str().is_empty());
+        let directories = directories.map(|path| (ROOTS_DIRECTORIES, path));
+        let files =
+            CERTIFICATES.iter().filter_map(|name| Some((*name, PathBuf::from(surroundings.get(name)?))));
+        for (name, path) in files.chain(directories) {
             // conda's variable may say `true`, and git's an empty path.
-            if seen.contains(&path) || *name == "CONDA_SSL_VERIFY" && !path.is_absolute() {
+            if seen.contains(&path) || name == "CONDA_SSL_VERIFY" && !path.is_absolute() {
                 continue;
             }
             match read(&path) {
                 Ok(certificates) => certificates.into_iter().for_each(|one| bundle.add(one)),
                 Err(error) => {
-                    bundle
-                        .notes
-                        .push(format!("{name} names {}, which cannot be read: {error}", path.display()));
+                    let instead =
+                        if name == ROOTS_FILE { "; the system's roots stay trusted instead" } else { "" };
+                    let path = path.display();
+                    bundle.notes.push(format!("{name} names {path}, which cannot be read: {error}{instead}"));
                 }
             }
             seen.push(path);
@@ -136,14 +154,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let office = crate::golden::directory().join("office-ca.pem");
         let lost = dir.path().join("lost.pem");
+        let kept = std::env::join_paths([dir.path().join("none"), dir.path().join("kept")]).unwrap();
+        fs::create_dir_all(dir.path().join("none")).unwrap();
+        fs::create_dir_all(dir.path().join("kept")).unwrap();
+        let other = Bundle { certificates: vec![b"other".to_vec()], notes: Vec::new() };
+        other.write(&dir.path().join("kept/other.0")).unwrap();
         let pairs = [
             ("SSL_CERT_FILE", office.as_os_str()),
             ("PIP_CERT", office.as_os_str()),
             ("CURL_CA_BUNDLE", lost.as_os_str()),
+            ("SSL_CERT_DIR", kept.as_os_str()),
             ("CONDA_SSL_VERIFY", "true".as_ref()),
         ];
         let named = Bundle::named(&pairs.into_iter().collect());
-        assert_eq!(named.certificates.len(), 1);
+        assert_eq!(named.certificates.len(), 2);
         assert_eq!(named.notes().len(), 1);
         assert!(named.notes()[0].starts_with("CURL_CA_BUNDLE names "), "{:?}", named.notes());
         let path = dir.path().join("ca.pem");

@@ -11,6 +11,7 @@ mod child;
 mod environment;
 mod holder;
 pub(crate) mod java;
+mod scratch;
 mod tally;
 
 use std::path::Path;
@@ -30,6 +31,7 @@ pub(crate) use environment::{Proxying, Surroundings, variables};
 
 use child::Signals;
 use holder::Holder;
+use scratch::Scratch;
 use tally::{Record, Tally};
 
 /// How long the process that owns the store stays after the last run, unless told otherwise.
@@ -51,10 +53,7 @@ pub(crate) fn run(args: RunArgs) -> Result<(), Failure> {
     };
     let offline = offline || settings.config.offline;
     let record = record.as_deref().map(Record::create).transpose()?;
-    let directory = tempfile::Builder::new()
-        .prefix("larder-run-")
-        .tempdir()
-        .context("cannot make a directory for the certificates of this run")?;
+    let directory = Scratch::new()?;
 
     let named = Bundle::named(&surroundings);
     named.notes().iter().for_each(|note| output::note(&format!("larder: {note}\n")));
@@ -86,7 +85,7 @@ pub(crate) fn run(args: RunArgs) -> Result<(), Failure> {
     let mut trust_store = None;
     if let Some((certificates, ca_dir)) = &authority {
         let own = Bundle::of_authority(certificates);
-        Bundle::of_system().and(named).and(own.clone()).write(&bundle)?;
+        Bundle::of_system(&surroundings).and(named).and(own.clone()).write(&bundle)?;
         if let Some(java) = &java {
             trust_store = java
                 .trust_store(&own, ca_dir)
