@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 /// What must not go through the proxy: this machine, and the metadata service of clouds, which answers for the machine.
@@ -155,11 +156,34 @@ fn java(surroundings: &Surroundings, proxying: &Proxying<'_>, direct: &[String])
     options.push(format!("-Dhttp.nonProxyHosts={}", hosts.join("|")).into());
     if let Some(store) = proxying.trust_store {
         let mut option = OsString::from("-Djavax.net.ssl.trustStore=");
-        option.push(store);
+        option.push(quoted(store));
         options.push(option);
         options.push(format!("-Djavax.net.ssl.trustStorePassword={STORE_PASSWORD}").into());
     }
     options.join(OsStr::new(" "))
+}
+
+/// A path as one word among Java's options. They are split at blanks; quotes keep them together, and nothing escapes a quote
+/// but the other kind.
+fn quoted(path: &Path) -> OsString {
+    let bytes = path.as_os_str().as_bytes();
+    if !bytes.iter().any(|byte| byte.is_ascii_whitespace() || matches!(byte, b'\x0b' | b'\'' | b'"')) {
+        return path.as_os_str().to_owned();
+    }
+    let mut quoted = Vec::with_capacity(bytes.len() + 2);
+    for piece in bytes.split_inclusive(|byte| *byte == b'\'') {
+        let (plain, single) = match piece.split_last() {
+            Some((b'\'', plain)) => (plain, &b"\"'\""[..]),
+            _ => (piece, &b""[..]),
+        };
+        if !plain.is_empty() {
+            quoted.push(b'\'');
+            quoted.extend_from_slice(plain);
+            quoted.push(b'\'');
+        }
+        quoted.extend_from_slice(single);
+    }
+    OsString::from_vec(quoted)
 }
 
 #[cfg(test)]
@@ -213,6 +237,15 @@ mod tests {
         let expected = "a.example,.b.example,LOCALHOST,c.example,127.0.0.1,::1,169.254.169.254";
         assert_eq!(set["no_proxy"], expected);
         assert_eq!(set["NO_PROXY"], expected);
+    }
+
+    #[test]
+    fn java_takes_a_path_for_one_word() {
+        let quoted = |path: &str| quoted(Path::new(path)).into_string().unwrap();
+        assert_eq!(quoted("/home/ann/ca"), "/home/ann/ca");
+        assert_eq!(quoted("/home/an na/c\"a"), "'/home/an na/c\"a'");
+        assert_eq!(quoted("/it's mine"), "'/it'\"'\"'s mine'");
+        assert_eq!(quoted("/''"), "'/'\"'\"\"'\"");
     }
 
     #[test]
