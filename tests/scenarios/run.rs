@@ -33,6 +33,11 @@ impl Cache {
         self.path().join(name).to_str().unwrap().to_owned()
     }
 
+    /// The process that owns it.
+    fn owner(&self) -> u32 {
+        std::fs::read_to_string(self.path().join("cache/lock")).unwrap().trim().parse().unwrap()
+    }
+
     fn is_owned(&self) -> bool {
         std::os::unix::net::UnixStream::connect(self.path().join("cache/control.sock")).is_ok()
     }
@@ -126,13 +131,17 @@ fn signal(pid: u32, name: &str) {
     assert!(Command::new("kill").args(["-s", name, &pid.to_string()]).status().unwrap().success());
 }
 
+/// Whether these tests were started with this signal ignored, as under `nohup`: then no process of theirs gets it.
+fn is_ignored(name: &str) -> bool {
+    Command::new("sh").args(["-c", &format!("kill -s {name} $$")]).status().unwrap().success()
+}
+
 /// The owner of a cache, stopped until this is dropped.
 struct Hanging(u32);
 
 impl Hanging {
     fn owner(cache: &Cache) -> Self {
-        let owner = std::fs::read_to_string(cache.path().join("cache/lock")).unwrap();
-        let pid = owner.trim().parse().unwrap();
+        let pid = cache.owner();
         signal(pid, "STOP");
         Self(pid)
     }
@@ -314,6 +323,51 @@ fn a_larder_that_serves_already_is_used_and_stays() {
 }
 
 #[test]
+fn a_proxy_that_was_stopped_in_the_midst_of_a_run_is_lost() {
+    let origin = Origin::start(|request, reply| reply.fresh(&request.target));
+    let cache = Cache::new();
+    let run = Run::begin(&cache, &[]);
+    run.get(&origin.url("/x"));
+    signal(cache.owner(), "TERM");
+    eventually("the owner leaves", || !cache.is_owned());
+    let (code, said) = run.end(0);
+    assert_eq!(code, Some(0));
+    assert!(said.contains("the proxy was lost") && said.contains("larder: 1 request, 0 hits,"), "{said}");
+}
+
+#[test]
+fn a_connection_does_not_outlive_its_run_for_long() {
+    // It accepts and never answers.
+    let origin = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let cache = Cache::new();
+    let (run, other) = (Run::begin(&cache, &[]), Run::begin(&cache, &[]));
+    let mut client = TcpStream::connect(run.address()).unwrap();
+    let target = origin.local_addr().unwrap();
+    write!(client, "GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n\r\n").unwrap();
+    let asked = origin.accept().unwrap();
+    run.end(0);
+    let mut rest = Vec::new();
+    let _ = client.read_to_end(&mut rest);
+    assert_eq!(String::from_utf8_lossy(&rest), "");
+    drop(asked);
+    other.end(0);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_owner_keeps_no_working_directory_and_paths_mean_what_they_meant() {
+    let cache = Cache::new();
+    let work = tempfile::tempdir().unwrap();
+    let mut command = plain(&cache, &[], &["sh", "-c", SHOW_AND_WAIT]);
+    command.current_dir(work.path()).env("LARDER_ACCESS_LOG", "access.log");
+    let run = Run::of(command);
+    let directory = std::fs::read_link(format!("/proc/{}/cwd", cache.owner())).unwrap();
+    assert_eq!(directory, Path::new("/"));
+    assert!(work.path().join("access.log").exists());
+    run.end(0);
+}
+
+#[test]
 fn the_owner_leaves_after_the_last_run() {
     let cache = Cache::new();
     let socket = cache.path().join("cache/control.sock");
@@ -340,8 +394,7 @@ fn whoever_waits_for_a_pipe_of_a_run_does_not_wait_for_the_owner() {
     let output = shell.stdin(Stdio::null()).output().unwrap();
     assert_eq!(output.stdout, b"done\n");
     assert!(cache.is_owned(), "the owner lingers");
-    let owner = std::fs::read_to_string(cache.path().join("cache/lock")).unwrap();
-    signal(owner.trim().parse().unwrap(), "TERM");
+    signal(cache.owner(), "TERM");
 }
 
 #[test]
@@ -378,7 +431,7 @@ fn trouble_of_larders_own_is_told_before_the_command_starts() {
 #[test]
 fn signals_reach_the_command() {
     let cache = Cache::new();
-    for name in ["TERM", "INT", "HUP", "USR1"] {
+    for name in ["TERM", "INT", "HUP", "USR1"].into_iter().filter(|name| !is_ignored(name)) {
         let script =
             format!("trap 'exit 9' {name}; env; echo the-end; while :; do read line || exit 1; done");
         let run = Run::of(plain(&cache, &[], &["bash", "-c", &script]));
@@ -402,6 +455,9 @@ fn what_larder_was_told_to_ignore_the_command_ignores_too() {
 #[test]
 #[cfg(target_os = "linux")]
 fn that_the_terminal_is_gone_reaches_the_command_of_a_run_that_leads_the_session() {
+    if is_ignored("HUP") {
+        return;
+    }
     let cache = Cache::new();
     let (ready, told) = (cache.file("ready"), cache.file("told"));
     let script = format!("trap 'kill $!; touch {told}; exit 9' HUP; sleep 600 & touch {ready}; wait");
@@ -576,6 +632,58 @@ fn https_is_opened_with_a_ca_of_ones_own_and_kept() {
         .unwrap()
         .ask(&to, "/a", &[]);
     assert!(unopened.end(0).1.contains("1 tunnel among them"));
+}
+
+/// The certificates in the file that a run's command is to trust.
+fn trusted(run: Run) -> usize {
+    let bundle = std::fs::read_to_string(run.variable("SSL_CERT_FILE")).unwrap();
+    run.end(0);
+    bundle.matches("BEGIN CERTIFICATE").count()
+}
+
+#[test]
+fn variables_for_roots_take_no_root_of_the_system_away() {
+    let cache = Cache::new();
+    let with = |name: &str, value: &Path| {
+        let mut command = command(&cache, &[], &["sh", "-c", SHOW_AND_WAIT]);
+        // Whatever else names certificates here is not to count.
+        for (other, _) in std::env::vars_os() {
+            let text = other.to_string_lossy();
+            if !text.starts_with("LARDER_") && (text.contains("CERT") || text.contains("_CA")) {
+                command.env_remove(&other);
+            }
+        }
+        command.env(name, value);
+        Run::of(command)
+    };
+    let directory = cache.path().join("roots");
+    std::fs::create_dir(&directory).unwrap();
+    let all = trusted(with("UNRELATED", Path::new("")));
+    assert_eq!(trusted(with("SSL_CERT_FILE", Path::new("/no/such/file.pem"))), all);
+    assert_eq!(trusted(with("SSL_CERT_DIR", &directory)), all);
+    std::fs::copy("fixtures/config/office-ca.pem", directory.join("office.0")).unwrap();
+    assert_eq!(trusted(with("SSL_CERT_DIR", &directory)), all + 1);
+    assert_eq!(trusted(with("SSL_CERT_FILE", &directory.join("office.0"))), 2, "the file's and ours");
+}
+
+#[test]
+fn what_ssl_cert_dir_holds_is_trusted_towards_origins() {
+    let known = authority();
+    let origin = TlsOrigin::start(&known, "localhost");
+    let cache = Cache::new();
+    let directory = cache.path().join("roots");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(directory.join("known.0"), known.pem()).unwrap();
+    let mut command = command(&cache, &[], &["sh", "-c", SHOW_AND_WAIT]);
+    command.env_remove("SSL_CERT_FILE").env("SSL_CERT_DIR", &directory);
+    let run = Run::of(command);
+    let own = std::fs::read_to_string(cache.path().join("ca/ca.pem")).unwrap();
+    let mut config = client_config(&own, &["http/1.1"]);
+    config.time_provider = Arc::new(rustls::time_provider::DefaultTimeProvider);
+    let to = origin.authority();
+    let mut inside = run.connect().tunnel(&to).tls("localhost", config).unwrap();
+    assert_eq!(inside.ask(&to, "/a", &[]).text(), "hello");
+    run.end(0);
 }
 
 #[test]
