@@ -174,18 +174,18 @@ impl Server {
     /// Stops gracefully: no new connections, idle ones close, busy ones finish or are cut after `drain_timeout`. Returns
     /// when all is over. The store stays open; it is the caller's.
     pub fn drain(&self) {
-        self.stop.send_replace(Phase::Draining);
-        self.join();
+        self.end(Phase::Draining);
     }
 
     /// Stops at once: connections are cut.
     pub fn stop(&self) {
-        self.stop.send_replace(Phase::Stopped);
-        self.join();
+        self.end(Phase::Stopped);
     }
 
-    fn join(&self) {
+    fn end(&self, phase: Phase) {
+        // First of all, so that nobody is given a listener that closes at once.
         self.lender.retire();
+        self.stop.send_replace(phase);
         for worker in self.lock_workers().drain(..) {
             if worker.join().is_err() {
                 tracing::error!("a worker had panicked");
