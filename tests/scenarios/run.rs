@@ -354,6 +354,27 @@ fn a_connection_does_not_outlive_its_run_for_long() {
 }
 
 #[test]
+fn a_run_waits_for_the_place_of_an_owner_that_was_told_to_end() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = Origin::start(|request, reply| reply.fresh(&request.target));
+    let cache = Cache::new();
+    let run = Run::begin(&cache, &[]);
+    let mut client = TcpStream::connect(run.address()).unwrap();
+    let target = silent.local_addr().unwrap();
+    write!(client, "GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n\r\n").unwrap();
+    let asked = silent.accept().unwrap();
+    let leaving = cache.owner();
+    signal(leaving, "TERM");
+    eventually("the owner lends no more", || TcpStream::connect(run.address()).is_err());
+    let next = Run::begin(&cache, &[]);
+    assert_ne!(cache.owner(), leaving);
+    assert_eq!(next.get(&origin.url("/x")).text(), "/x");
+    assert!(run.end(0).1.contains("the proxy was lost"));
+    next.end(0);
+    drop(asked);
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn the_owner_keeps_no_working_directory_and_paths_mean_what_they_meant() {
     let cache = Cache::new();
