@@ -267,7 +267,7 @@ fn offline_answers_from_the_store_alone_and_lists_what_is_missing() {
     let (code, said) = run.end(3);
     assert_eq!(code, Some(3), "the command's own exit code");
     assert!(said.contains("larder: 4 requests, 1 hit,"), "{said}");
-    assert!(said.contains("larder: offline, and 3 not in the store:\n"), "{said}");
+    assert!(said.contains("larder: offline, and 3 requests asked for what is not in the store:\n"), "{said}");
     assert!(said.contains(&format!("\n  GET {}\n", origin.url("/missing"))), "{said}");
     assert!(said.contains(&format!("\n  CONNECT {target}\n")), "{said}");
     let lines = recorded(&record, &origin);

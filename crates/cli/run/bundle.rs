@@ -2,7 +2,9 @@
 //! authorities, in one PEM file. Nothing that a client trusted before is taken from it.
 
 use std::fs;
+use std::fs::Permissions;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -115,6 +117,8 @@ impl Bundle {
         let directory = path.parent().unwrap_or(Path::new("."));
         let written = tempfile::NamedTempFile::new_in(directory).and_then(|mut file| {
             file.write_all(text.as_bytes())?;
+            // Certificates are no secret, and the command may act as another user.
+            file.as_file().set_permissions(Permissions::from_mode(0o644))?;
             file.persist(path).map_err(|error| error.error)
         });
         written.map(drop).with_context(|| format!("cannot write {}", path.display()))

@@ -54,13 +54,30 @@ impl Signals {
     }
 }
 
-/// Runs the command to its end, and gives the exit code that a shell would.
+/// How the command ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended(ExitStatus);
+
+impl Ended {
+    /// The exit code that a shell would give.
+    pub(super) fn exit_code(self) -> u8 {
+        let code = self.0.code().or_else(|| self.0.signal().map(|signal| 128 + signal));
+        code.and_then(|code| u8::try_from(code & 0xff).ok()).unwrap_or(1)
+    }
+
+    /// Whether an interrupt ended it.
+    pub(super) fn interrupted(self) -> bool {
+        self.0.signal() == Some(SIGINT)
+    }
+}
+
+/// Runs the command to its end.
 pub(super) fn run(
     program: &OsStr,
     arguments: &[OsString],
     variables: &[(&'static str, OsString)],
     signals: &mut Signals,
-) -> Result<u8, Failed> {
+) -> Result<Ended, Failed> {
     let leader = getsid(None).is_ok_and(|session| session == getpid());
     let variables = variables.iter().map(|(name, value)| (name, value));
     let mut child = Command::new(program)
@@ -72,7 +89,7 @@ pub(super) fn run(
         if let Some(status) = child.try_wait().map_err(Failed::Wait)? {
             // What came until now was for the command, too.
             signals.have_come();
-            return Ok(code_of(status));
+            return Ok(Ended(status));
         }
         for origin in signals.0.wait() {
             if origin.signal != SIGCHLD && !has_reached_command(&origin, leader) {
@@ -95,9 +112,4 @@ fn pass(child: &Child, signal: i32) {
         // It may have ended just now.
         let _ = kill_process(pid, signal);
     }
-}
-
-fn code_of(status: ExitStatus) -> u8 {
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code & 0xff).ok()).unwrap_or(1)
 }

@@ -125,6 +125,15 @@ pub(crate) fn variables(
     set
 }
 
+/// Where clients look for how often to try again, which is to no purpose offline.
+const RETRIES: [&str; 4] = ["npm_config_fetch_retries", "CARGO_NET_RETRY", "PIP_RETRIES", "UV_HTTP_RETRIES"];
+
+/// What keeps clients from waiting for what is missing to come, unless they were told how long to wait.
+pub(crate) fn impatience(surroundings: &Surroundings) -> Vec<(&'static str, OsString)> {
+    let unset = RETRIES.into_iter().filter(|name| surroundings.get(name).is_none());
+    unset.map(|name| (name, OsString::from("0"))).collect()
+}
+
 /// What was to go without a proxy before, and what must.
 fn direct(surroundings: &Surroundings) -> Vec<String> {
     let mut direct: Vec<String> = Vec::new();

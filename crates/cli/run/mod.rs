@@ -29,6 +29,8 @@ use crate::{door, output, values};
 pub(crate) use bundle::Bundle;
 pub(crate) use environment::{Proxying, Surroundings, variables};
 
+use environment::impatience;
+
 use child::Signals;
 use holder::Holder;
 use scratch::Scratch;
@@ -43,6 +45,11 @@ pub(crate) fn run(args: RunArgs) -> Result<(), Failure> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(Failure::Usage("say what to run, after `--`".to_owned()));
     };
+    if program.as_encoded_bytes().starts_with(b"-") {
+        let text =
+            format!("{} is no option of `larder run`; what is to be run follows `--`", program.display());
+        return Err(Failure::Usage(text));
+    }
     let surroundings = Surroundings::of_process();
     let config = store.config.clone();
     let settings = door::settings(store)?;
@@ -101,10 +108,18 @@ pub(crate) fn run(args: RunArgs) -> Result<(), Failure> {
     };
     let began = Instant::now();
     let mut signals = Signals::watch().context("cannot listen for signals")?;
-    let ended = child::run(program, arguments, &variables(&surroundings, &proxying), &mut signals);
+    let mut set = variables(&surroundings, &proxying);
+    if offline {
+        set.extend(impatience(&surroundings));
+    }
+    let ended = child::run(program, arguments, &set, &mut signals);
     let took = began.elapsed();
+    let mut interrupted = false;
     let code = match ended {
-        Ok(code) => code,
+        Ok(ended) => {
+            interrupted = ended.interrupted();
+            ended.exit_code()
+        }
         Err(failed) => {
             output::note(&format!("larder: {failed}\n"));
             failed.exit_code()
@@ -113,6 +128,11 @@ pub(crate) fn run(args: RunArgs) -> Result<(), Failure> {
     let summary = lease.end(took, offline, || signals.have_come());
     if !quiet {
         output::note(&summary);
+    }
+    if interrupted {
+        // A shell goes on with its script unless it sees that what it ran was ended by the interrupt.
+        drop(directory);
+        let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGINT);
     }
     Err(Failure::Command(code))
 }

@@ -149,7 +149,9 @@ impl Tally {
                     let _ = writeln!(text, "larder: {} failed", counted(failures, "request", "requests"));
                 }
                 if missing > 0 {
-                    let _ = writeln!(text, "larder: offline, and {missing} not in the store:");
+                    let asked = counted(missing, "request", "requests");
+                    let _ =
+                        writeln!(text, "larder: offline, and {asked} asked for what is not in the store:");
                     for url in &self.missing {
                         let _ = writeln!(text, "  {}", escaped(url));
                     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use larder_policy::{CacheKey, HostPort, TargetUri};
+use larder_policy::{HostPort, TargetUri};
 
 use crate::access::canonical;
 use crate::config::ListenerKind;
