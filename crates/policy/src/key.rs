@@ -62,12 +62,6 @@ impl CacheKey {
         self.text.as_deref().unwrap_or_else(|| self.target.as_str())
     }
 
-    /// The key of another target of the same listener.
-    #[must_use]
-    pub fn sibling(&self, target: &TargetUri) -> Self {
-        Self::compose(self.origin(), target, false)
-    }
-
     /// The key of what signed URLs of the same listener lead to that are `target` but for their signatures.
     #[must_use]
     pub fn signed(&self, target: &TargetUri) -> Self {
@@ -162,10 +156,10 @@ mod tests {
         assert_eq!(key.as_str(), "http://127.0.0.1:8080 http://www.example/p");
         assert_eq!(CacheKey::from_stored(key.as_str()), Ok(key.clone()));
         assert_eq!(
-            key.sibling(&uri("http://www.example/q")),
+            CacheKey::of(&uri("http://www.example/q")).beside(&key),
             CacheKey::behind(&one, &uri("http://www.example/q"))
         );
-        assert_eq!(CacheKey::of(&target).sibling(&one), CacheKey::of(&one));
+        assert_eq!(CacheKey::of(&one).beside(&CacheKey::of(&target)), CacheKey::of(&one));
     }
 
     #[test]
@@ -184,8 +178,8 @@ mod tests {
             assert_eq!((key.target(), CacheKey::from_stored(key.as_str()).as_ref()), (&target, Ok(key)));
         }
         assert_eq!((key.beside(&behind), behind.beside(&key)), (behind.clone(), key.clone()));
-        assert_eq!(behind.sibling(&target), CacheKey::behind(&origin, &target));
-        assert!(!behind.sibling(&target).leaves_out_signature());
+        assert_eq!(CacheKey::of(&target).beside(&behind), CacheKey::behind(&origin, &target));
+        assert!(!CacheKey::behind(&origin, &target).leaves_out_signature());
     }
 
     #[test]
