@@ -670,7 +670,8 @@ fn variables_for_roots_take_no_root_of_the_system_away() {
         // Whatever else names certificates here is not to count.
         for (other, _) in std::env::vars_os() {
             let text = other.to_string_lossy();
-            if !text.starts_with("LARDER_") && (text.contains("CERT") || text.contains("_CA")) {
+            if !text.starts_with("LARDER_") && ["CERT", "_CA", "ROOTS"].iter().any(|part| text.contains(part))
+            {
                 command.env_remove(&other);
             }
         }

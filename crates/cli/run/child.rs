@@ -92,7 +92,7 @@ pub(super) fn run(
             return Ok(Ended(status));
         }
         for origin in signals.0.wait() {
-            if origin.signal != SIGCHLD && !has_reached_command(&origin, leader) {
+            if origin.signal != SIGCHLD && is_to_us_alone(&origin, leader) {
                 pass(&child, origin.signal);
             }
         }
@@ -101,8 +101,8 @@ pub(super) fn run(
 
 /// What the terminal sends goes to the whole group of processes in the foreground: the command has it already. Only that
 /// the terminal is gone is told to the leader of the session alone.
-fn has_reached_command(origin: &Origin, leader: bool) -> bool {
-    !matches!(origin.cause, Cause::Sent(_)) && !(leader && origin.signal == SIGHUP)
+fn is_to_us_alone(origin: &Origin, leader: bool) -> bool {
+    matches!(origin.cause, Cause::Sent(_)) || leader && origin.signal == SIGHUP
 }
 
 /// The command has not been waited for yet, so that its number is its own.
