@@ -5,12 +5,14 @@
 //! remembered, so that a burst of requests for it waits for one handshake rather than making one each.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 use tokio::time::timeout_at;
@@ -33,6 +35,9 @@ const KNOWN: usize = 1024;
 /// The HTTP/2 connections of one worker.
 pub(super) struct Peers {
     known: Mutex<HashMap<Destination, Peer>>,
+    /// The next number, whichever destination it is for: a place may outlive all that is known of its destination, and must not
+    /// be taken for one on a connection made later.
+    next: AtomicU64,
     /// Destinations that answered `HTTP_1_1_REQUIRED` (RFC 9113, 7).
     http1: Mutex<HashSet<Destination>>,
     /// A connection was added, to whichever destination.
@@ -46,11 +51,10 @@ pub(super) struct Peers {
 }
 
 /// A destination that speaks HTTP/2.
-#[derive(Default)]
 struct Peer {
+    /// Told from what was known of the destination before it was forgotten.
+    number: u64,
     lines: Vec<Line>,
-    /// The number of the next connection.
-    next: u64,
     /// Handshakes under way.
     connecting: usize,
     /// Requests that wait for a place.
@@ -102,18 +106,23 @@ enum Look {
 struct Opening {
     peers: Arc<Peers>,
     to: Destination,
+    /// The number of the [`Peer`] that counts it.
+    counted: u64,
 }
 
 /// A request that waits for a place.
 struct Waiting {
     peers: Arc<Peers>,
     to: Destination,
+    /// The number of the [`Peer`] that counts it.
+    counted: u64,
 }
 
 impl Peers {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             known: Mutex::default(),
+            next: AtomicU64::new(0),
             http1: Mutex::default(),
             arrived: Notify::new(),
             keep: limits.pool_idle_timeout,
@@ -175,11 +184,11 @@ impl Peers {
         let wanted = 1 + peer.waiting / STREAMS;
         if peer.connecting < wanted && peer.lines.len() + peer.connecting < self.connections {
             peer.connecting += 1;
-            return Look::Open(Opening { peers: Arc::clone(self), to: to.clone() });
+            return Look::Open(Opening { peers: Arc::clone(self), to: to.clone(), counted: peer.number });
         }
         peer.waiting += 1;
         let changed = Arc::clone(&peer.changed).notified_owned();
-        Look::Wait(Waiting { peers: Arc::clone(self), to: to.clone() }, changed)
+        Look::Wait(Waiting { peers: Arc::clone(self), to: to.clone(), counted: peer.number }, changed)
     }
 
     /// Waits for a place on a connection of another's.
@@ -202,6 +211,17 @@ impl Peers {
         if !stream.speaks_http2() {
             return Ok(Found::Http1(stream, hop, open));
         }
+        self.share(to, stream, hop, open).await.map(|place| Found::Http2(place, false))
+    }
+
+    /// Makes a connection of a stream that speaks HTTP/2, and takes the first place on it.
+    async fn share(
+        self: &Arc<Self>,
+        to: &Destination,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        hop: NextHop,
+        open: Entered,
+    ) -> Result<Place, UpstreamError> {
         let handshake = Builder::new()
             .enable_push(false)
             .initial_max_send_streams(STREAMS)
@@ -217,9 +237,8 @@ impl Peers {
             .map_err(|error| UpstreamError::Protocol { host: to.host.clone(), reason: error.to_string() })?;
         let (place, number) = {
             let mut known = self.lock();
-            let peer = known.entry(to.clone()).or_default();
-            peer.next += 1;
-            let number = peer.next;
+            let peer = known.entry(to.clone()).or_insert_with(|| Peer::new(self.number()));
+            let number = self.number();
             let mut line = Line { number, requests, hop, active: 0, since: Instant::now() };
             let place = line.place(self, to);
             peer.lines.push(line);
@@ -238,7 +257,7 @@ impl Peers {
                 peers.remove(&to, number);
             }
         });
-        Ok(Found::Http2(place, false))
+        Ok(place)
     }
 
     /// Takes a connection from those that get requests. It ends with the last request on it.
@@ -265,6 +284,10 @@ impl Peers {
         }
     }
 
+    fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Destination, Peer>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -274,6 +297,18 @@ impl Peers {
 const MOST_WINDOW: u32 = (1 << 31) - 1;
 
 impl Peer {
+    fn new(number: u64) -> Self {
+        Self {
+            number,
+            lines: Vec::new(),
+            connecting: 0,
+            waiting: 0,
+            failures: 0,
+            failure: None,
+            changed: Arc::default(),
+        }
+    }
+
     /// The first connection with a free place: requests gather on few connections, and the others become idle.
     fn free_line(&mut self, keep: Duration) -> Option<&mut Line> {
         self.drop_unusable(keep);
@@ -332,7 +367,7 @@ impl Drop for Place {
         let mut known = self.peers.lock();
         let Some(peer) = known.get_mut(&self.to) else { return };
         if let Some(line) = peer.lines.iter_mut().find(|line| line.number == self.number) {
-            line.active -= 1;
+            line.active = line.active.saturating_sub(1);
             line.since = Instant::now();
         }
         peer.changed.notify_one();
@@ -343,7 +378,7 @@ impl Opening {
     /// Tells those who waited for the handshake what came of it.
     fn end(self, found: &Result<Found, UpstreamError>) {
         let mut known = self.peers.lock();
-        match (known.get_mut(&self.to), found) {
+        match (known.get_mut(&self.to).filter(|peer| peer.number == self.counted), found) {
             (Some(peer), Err(error)) => {
                 peer.failures += 1;
                 peer.failure = Some(error.clone());
@@ -360,7 +395,8 @@ impl Opening {
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        if let Some(peer) = self.peers.lock().get_mut(&self.to) {
+        let mut known = self.peers.lock();
+        if let Some(peer) = known.get_mut(&self.to).filter(|peer| peer.number == self.counted) {
             peer.connecting = peer.connecting.saturating_sub(1);
             peer.changed.notify_waiters();
         }
@@ -369,8 +405,74 @@ impl Drop for Opening {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if let Some(peer) = self.peers.lock().get_mut(&self.to) {
+        let mut known = self.peers.lock();
+        if let Some(peer) = known.get_mut(&self.to).filter(|peer| peer.number == self.counted) {
             peer.waiting = peer.waiting.saturating_sub(1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use larder_policy::Scheme;
+    use tokio::io::DuplexStream;
+
+    use super::*;
+    use crate::metrics::Gauge;
+
+    fn to() -> Destination {
+        Destination { scheme: Scheme::Https, host: "a.example".to_owned(), port: 443 }
+    }
+
+    fn peers() -> Arc<Peers> {
+        Arc::new(Peers::new(&Limits::default()))
+    }
+
+    /// A place on a new connection, and the other side of it.
+    async fn connected(peers: &Arc<Peers>) -> (Place, DuplexStream) {
+        let (ours, theirs) = tokio::io::duplex(1024 * 1024);
+        let hop = NextHop::Origin(SocketAddr::from(([192, 0, 2, 1], 443)));
+        let open = Arc::new(Gauge::default()).enter();
+        (peers.share(&to(), ours, hop, open).await.unwrap(), theirs)
+    }
+
+    #[tokio::test]
+    async fn a_place_that_outlives_its_destination_is_no_place_on_a_later_connection() {
+        let peers = peers();
+        let (old, _theirs) = connected(&peers).await;
+        old.retire();
+        // As `prune` does where too many destinations are known.
+        peers.lock().clear();
+        let (new, _theirs) = connected(&peers).await;
+        let active = || peers.lock().get(&to()).unwrap().lines[0].active;
+        assert_eq!(active(), 1);
+        drop(old);
+        assert_eq!(active(), 1);
+        drop(new);
+        assert_eq!(active(), 0);
+    }
+
+    #[tokio::test]
+    async fn those_counted_for_a_forgotten_destination_are_not_counted_for_the_next() {
+        let peers = peers();
+        let (mut held, mut sides) = (Vec::new(), Vec::new());
+        for _ in 0..2 {
+            peers.lock().clear();
+            let (place, theirs) = connected(&peers).await;
+            place.retire();
+            sides.push(theirs);
+            // One handshake is under way, and one request waits for it.
+            for _ in 0..2 {
+                held.push(peers.look(&to(), &mut None));
+            }
+        }
+        let counts = || peers.lock().get(&to()).map(|peer| (peer.connecting, peer.waiting)).unwrap();
+        assert_eq!(counts(), (1, 1));
+        held.drain(..2);
+        assert_eq!(counts(), (1, 1));
+        held.clear();
+        assert_eq!(counts(), (0, 0));
     }
 }
