@@ -108,9 +108,9 @@ impl Origins {
         let (mut sending, mut receiving) =
             self.begin(carrier, &announced, upload.framing()).await.map_err(ExchangeError::Upstream)?;
 
+        let mut heads = self.heads();
         if expects {
             self.flush(&mut sending, host).await.map_err(ExchangeError::Upstream)?;
-            let mut heads = self.heads();
             match timeout(CONTINUE_DELAY, heads.next(&mut receiving, interim, host, Until::Continue)).await {
                 Ok(Ok(Some(head))) => {
                     // A final answer without the content: the connection cannot be used again, as the content was promised.
@@ -120,7 +120,10 @@ impl Origins {
                 }
                 Ok(Ok(None)) => {}
                 Ok(Err(error)) => return Err(ExchangeError::Upstream(error)),
-                Err(_) => interim.interim(continue_head()).await,
+                Err(_) => heads
+                    .hand_on(continue_head(), &mut receiving, interim, host)
+                    .await
+                    .map_err(ExchangeError::Upstream)?,
             }
         }
 
@@ -128,7 +131,6 @@ impl Origins {
         let mut uploading: Option<Running<'a, Sending>> = Some(Box::pin(pump(sending, upload, pace)));
         let mut sent = None;
         let mut deadline = None;
-        let mut heads = self.heads();
         let head = {
             let mut read = std::pin::pin!(heads.next(&mut receiving, interim, host, Until::Final));
             loop {
@@ -316,7 +318,7 @@ impl Origins {
     }
 
     fn heads(&self) -> Heads {
-        Heads { interim_left: self.limits.interim_responses }
+        Heads::new(self.limits.interim_responses)
     }
 
     fn respond<'a>(
