@@ -275,6 +275,8 @@ fn limits(table: Section<'_>, draft: &mut Draft) {
         pool_idle_connections,
         http2_connections,
         http2_window,
+        http2_ping_after,
+        http2_ping_timeout,
         interim_responses,
         waiters_per_key,
         waiter_timeout,
@@ -326,6 +328,8 @@ fn limits(table: Section<'_>, draft: &mut Draft) {
     if let Some(given) = table.size("http2_window", 64 * KIB..=16 * MIB) {
         *http2_window = u32::try_from(given.value.bytes()).unwrap_or(u32::MAX);
     }
+    wait(http2_ping_after, "http2_ping_after", 1);
+    wait(http2_ping_timeout, "http2_ping_timeout", 1);
     count(interim_responses, "interim_responses", 0..=1_000);
     count(waiters_per_key, "waiters_per_key", 0..=10_000_000);
     wait(waiter_timeout, "waiter_timeout", 1);

@@ -221,10 +221,15 @@ pub struct Limits {
     pub pool_idle_timeout: Duration,
     /// Idle connections kept per origin and worker. Default: 32.
     pub pool_idle_connections: usize,
-    /// Connections of HTTP/2 per origin and worker, each shared by up to 100 requests at once. Default: 16.
+    /// Connections of HTTP/2 per origin and worker, each shared by up to 100 requests at once (see `http2_window`). Default: 16.
     pub http2_connections: usize,
-    /// Bytes of one HTTP/2 answer that may have come before its client takes them. Default: 1 MiB.
+    /// Bytes of one HTTP/2 answer that may have come before its client takes them. Over 320 KiB fewer than 100 requests share
+    /// a connection, which holds 32 MiB at most. Default: 256 KiB.
     pub http2_window: u32,
+    /// When the head of an HTTP/2 answer is this late, the origin is asked by a PING whether it lives. Default: 5 s.
+    pub http2_ping_after: Duration,
+    /// When nothing at all has come in for this long after the PING, the connection is lost. Default: 10 s.
+    pub http2_ping_timeout: Duration,
     /// Interim (1xx) responses to one request. Default: 16.
     pub interim_responses: usize,
     /// Requests that wait for one fetch of one key; more go on by themselves. Default: 4096.
@@ -278,7 +283,9 @@ impl Default for Limits {
             pool_idle_timeout: Duration::from_secs(30),
             pool_idle_connections: 32,
             http2_connections: 16,
-            http2_window: 1024 * 1024,
+            http2_window: 256 * 1024,
+            http2_ping_after: Duration::from_secs(5),
+            http2_ping_timeout: Duration::from_secs(10),
             interim_responses: 16,
             waiters_per_key: 4096,
             waiter_timeout: Duration::from_secs(30),

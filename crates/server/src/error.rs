@@ -97,6 +97,8 @@ pub(crate) enum UpstreamError {
     Terminated { host: String },
     #[error("{host} took no request on a connection that it was closing")]
     NotTaken { host: String },
+    #[error("the connection to {host} was lost before it answered")]
+    Lost { host: String },
     #[error("{host} did not answer in time")]
     ResponseTimeout { host: String },
     #[error("{host} stopped sending in the middle of its answer")]
@@ -140,7 +142,7 @@ impl UpstreamError {
             // No alert has come, as the connection is given up before the origin could send one.
             Self::ClientCertificate { .. } | Self::Tls { .. } => "tls_protocol_error",
             Self::Terminated { .. } | Self::NotTaken { .. } => "connection_terminated",
-            Self::ResponseTimeout { .. } => "http_response_timeout",
+            Self::Lost { .. } | Self::ResponseTimeout { .. } => "http_response_timeout",
             Self::BodyTimeout { .. } => "connection_read_timeout",
             Self::Incomplete { .. } => "http_response_incomplete",
             Self::Protocol { .. } => "http_protocol_error",
@@ -156,6 +158,7 @@ impl UpstreamError {
             self,
             Self::DnsTimeout { .. }
                 | Self::ConnectTimeout { .. }
+                | Self::Lost { .. }
                 | Self::ResponseTimeout { .. }
                 | Self::BodyTimeout { .. }
                 | Self::WriteTimeout { .. }
@@ -173,6 +176,7 @@ impl UpstreamError {
             | Self::Certificate { .. }
             | Self::ClientCertificate { .. }
             | Self::Tls { .. }
+            | Self::Lost { .. }
             | Self::ResponseTimeout { .. }
             | Self::ParentRefused { .. } => true,
             // Those who wait with it need not be offline, too.

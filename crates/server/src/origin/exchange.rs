@@ -82,6 +82,8 @@ impl Origins {
             match self.ask(carrier, request, interim).await {
                 // Nothing of a response had come over a kept connection: the other side closed it as we wrote.
                 Err(UpstreamError::Terminated { .. }) if repeatable && age == Age::Kept => repeatable = false,
+                // A shared connection had been silent for longer than any that lives.
+                Err(UpstreamError::Lost { .. }) if repeatable => repeatable = false,
                 Err(UpstreamError::NotTaken { .. }) if takes > 0 => takes -= 1,
                 other => return other,
             }

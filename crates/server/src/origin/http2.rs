@@ -133,7 +133,7 @@ impl Receiving {
     /// The next head, interim or final. Cancel-safe.
     pub(super) async fn head(&mut self, host: &str) -> Result<ResponseHead, UpstreamError> {
         let response = &mut self.response;
-        let head = poll_fn(|context| match response.poll_informational(context) {
+        let read = poll_fn(|context| match response.poll_informational(context) {
             Poll::Ready(Some(Ok(interim))) => Poll::Ready(Ok((interim, None))),
             Poll::Ready(Some(Err(error))) => Poll::Ready(Err(error)),
             Poll::Ready(None) => Pin::new(&mut *response).poll(context).map_ok(|head| {
@@ -141,9 +141,11 @@ impl Receiving {
                 (http::Response::from_parts(parts, ()), Some(content))
             }),
             Poll::Pending => Poll::Pending,
-        })
-        .await;
-        let (head, content) = head.map_err(|error| {
+        });
+        let (head, content) = self.place.pulse().late(read).await.map_err(|error| {
+            if self.place.pulse().is_lost() && !self.begun {
+                return UpstreamError::Lost { host: host.to_owned() };
+            }
             if error.reason() == Some(Reason::HTTP_1_1_REQUIRED) {
                 self.place.avoid();
             }

@@ -3,8 +3,8 @@
 //! Origins over TLS choose between HTTP/2 and HTTP/1.1 in the handshake (ALPN), and nobody outside sees which it is.
 //!
 //! A request goes out once. Only one without content goes out a second time, on another connection: an idempotent one where a kept
-//! connection turned out to be dead before a byte of the response came (RFC 9110, 9.2.2; RFC 9112, 9.3.1), and any
-//! that the other side says it did not take (RFC 9113, 8.7).
+//! connection turned out to be dead, or a shared one to be lost, before a byte of the response came (RFC 9110, 9.2.2; RFC 9112,
+//! 9.3.1), and any that the other side says it did not take (RFC 9113, 8.7).
 
 mod body;
 mod connect;
@@ -16,6 +16,7 @@ mod http2;
 mod messages;
 mod peers;
 mod pool;
+mod pulse;
 mod resolve;
 mod tls;
 

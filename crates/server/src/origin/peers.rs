@@ -18,6 +18,7 @@ use tokio::sync::futures::OwnedNotified;
 use tokio::time::timeout_at;
 
 use super::connect::{Destination, Stream};
+use super::pulse::{Heard, Pulse, PulseLimits};
 use crate::config::Limits;
 use crate::error::UpstreamError;
 use crate::metrics::Entered;
@@ -25,6 +26,9 @@ use crate::transaction::NextHop;
 
 /// Requests at once on one connection, if the peer allows so many.
 const STREAMS: usize = 100;
+/// Bytes that one connection may bring before clients take them. Where the streams' windows are so large that those of
+/// [`STREAMS`] would be more, fewer requests share a connection: then a client that takes nothing never keeps others waiting.
+const CONNECTION_WINDOW: u32 = 32 * 1024 * 1024;
 /// Bytes of requests' content that wait on one stream.
 const SEND_BUFFER: usize = 128 * 1024;
 /// Streams that were given up and are remembered for a second, as answers to them may be under way.
@@ -47,6 +51,9 @@ pub(super) struct Peers {
     /// What is waited for a place.
     patience: Duration,
     window: u32,
+    /// Requests at once on one connection.
+    streams: usize,
+    pulse: PulseLimits,
     head_bytes: u32,
 }
 
@@ -70,6 +77,7 @@ struct Line {
     number: u64,
     requests: SendRequest<Bytes>,
     hop: NextHop,
+    pulse: Arc<Pulse>,
     active: usize,
     /// When the last request on it ended.
     since: Instant,
@@ -82,6 +90,7 @@ pub(super) struct Place {
     number: u64,
     requests: SendRequest<Bytes>,
     hop: NextHop,
+    pulse: Arc<Pulse>,
 }
 
 /// What carries a request.
@@ -129,6 +138,8 @@ impl Peers {
             connections: limits.http2_connections.max(1),
             patience: limits.first_byte_timeout,
             window: limits.http2_window,
+            streams: (CONNECTION_WINDOW / limits.http2_window.max(1)).clamp(1, STREAMS as u32) as usize,
+            pulse: PulseLimits::of(limits),
             // What is over it but within h2's bound is told from other faults here.
             head_bytes: u32::try_from(limits.head_bytes.saturating_mul(2)).unwrap_or(u32::MAX),
         }
@@ -174,14 +185,14 @@ impl Peers {
     fn look(self: &Arc<Self>, to: &Destination, failures: &mut Option<u64>) -> Look {
         let mut known = self.lock();
         let Some(peer) = known.get_mut(to) else { return Look::Find };
-        if let Some(line) = peer.free_line(self.keep) {
+        if let Some(line) = peer.free_line(self.keep, self.streams) {
             return Look::Take(line.place(self, to));
         }
         let seen = *failures.get_or_insert(peer.failures);
         if let Some(failure) = peer.failure.as_ref().filter(|_| seen != peer.failures) {
             return Look::Fail(failure.clone());
         }
-        let wanted = 1 + peer.waiting / STREAMS;
+        let wanted = 1 + peer.waiting / self.streams;
         if peer.connecting < wanted && peer.lines.len() + peer.connecting < self.connections {
             peer.connecting += 1;
             return Look::Open(Opening { peers: Arc::clone(self), to: to.clone(), counted: peer.number });
@@ -195,7 +206,9 @@ impl Peers {
     async fn arrival(self: &Arc<Self>, to: &Destination) -> Place {
         loop {
             let arrived = self.arrived.notified();
-            if let Some(line) = self.lock().get_mut(to).and_then(|peer| peer.free_line(self.keep)) {
+            if let Some(line) =
+                self.lock().get_mut(to).and_then(|peer| peer.free_line(self.keep, self.streams))
+            {
                 return line.place(self, to);
             }
             arrived.await;
@@ -222,24 +235,26 @@ impl Peers {
         hop: NextHop,
         open: Entered,
     ) -> Result<Place, UpstreamError> {
+        let pulse = Arc::new(Pulse::new(self.pulse));
         let handshake = Builder::new()
             .enable_push(false)
-            .initial_max_send_streams(STREAMS)
+            .initial_max_send_streams(self.streams)
             .initial_window_size(self.window)
-            // So much that streams whose clients take nothing never keep others waiting.
-            .initial_connection_window_size(self.window.saturating_mul(STREAMS as u32).min(MOST_WINDOW))
+            // That of all its streams.
+            .initial_connection_window_size(self.window.saturating_mul(self.streams as u32))
             .max_header_list_size(self.head_bytes)
             .max_send_buffer_size(SEND_BUFFER)
             .max_concurrent_reset_streams(RESETS)
-            .handshake(stream)
+            .handshake(Heard::new(stream, Arc::clone(&pulse)))
             .await;
-        let (requests, connection) = handshake
+        let (requests, mut connection) = handshake
             .map_err(|error| UpstreamError::Protocol { host: to.host.clone(), reason: error.to_string() })?;
         let (place, number) = {
             let mut known = self.lock();
             let peer = known.entry(to.clone()).or_insert_with(|| Peer::new(self.number()));
             let number = self.number();
-            let mut line = Line { number, requests, hop, active: 0, since: Instant::now() };
+            let mut line =
+                Line { number, requests, hop, pulse: Arc::clone(&pulse), active: 0, since: Instant::now() };
             let place = line.place(self, to);
             peer.lines.push(line);
             peer.failure = None;
@@ -250,11 +265,25 @@ impl Peers {
         let (peers, to) = (Arc::downgrade(self), to.clone());
         tokio::spawn(async move {
             let _open = open;
-            if let Err(error) = connection.await {
-                tracing::debug!(host = to.host, "an HTTP/2 connection ended: {error}");
-            }
-            if let Some(peers) = peers.upgrade() {
-                peers.remove(&to, number);
+            let pings = connection.ping_pong().expect("it is taken here alone");
+            tokio::select! {
+                // What has come in is read before it is asked whether anything has.
+                biased;
+                ended = &mut connection => {
+                    if let Err(error) = ended {
+                        tracing::debug!(host = to.host, "an HTTP/2 connection ended: {error}");
+                    }
+                    if let Some(peers) = peers.upgrade() {
+                        peers.remove(&to, number);
+                    }
+                }
+                () = pulse.stops(pings) => {
+                    tracing::debug!(host = to.host, "an HTTP/2 connection was lost: nothing comes in");
+                    if let Some(peers) = peers.upgrade() {
+                        peers.remove_all(&to);
+                    }
+                    // Dropped, it fails the requests on it.
+                }
             }
         });
         Ok(place)
@@ -264,6 +293,14 @@ impl Peers {
     fn remove(&self, to: &Destination, number: u64) {
         if let Some(peer) = self.lock().get_mut(to) {
             peer.lines.retain(|line| line.number != number);
+            peer.changed.notify_waiters();
+        }
+    }
+
+    /// Takes all connections from those that get requests: what one of them was lost by has taken the others along, as a rule.
+    fn remove_all(&self, to: &Destination) {
+        if let Some(peer) = self.lock().get_mut(to) {
+            peer.lines.clear();
             peer.changed.notify_waiters();
         }
     }
@@ -293,9 +330,6 @@ impl Peers {
     }
 }
 
-/// RFC 9113, 6.9.1.
-const MOST_WINDOW: u32 = (1 << 31) - 1;
-
 impl Peer {
     fn new(number: u64) -> Self {
         Self {
@@ -310,9 +344,9 @@ impl Peer {
     }
 
     /// The first connection with a free place: requests gather on few connections, and the others become idle.
-    fn free_line(&mut self, keep: Duration) -> Option<&mut Line> {
+    fn free_line(&mut self, keep: Duration, streams: usize) -> Option<&mut Line> {
         self.drop_unusable(keep);
-        self.lines.iter_mut().find(|line| line.active < line.requests.current_max_send_streams().min(STREAMS))
+        self.lines.iter_mut().find(|line| line.active < line.requests.current_max_send_streams().min(streams))
     }
 
     /// Drops connections that are closing, and those that were idle for too long.
@@ -334,6 +368,7 @@ impl Line {
             number: self.number,
             requests: self.requests.clone(),
             hop: self.hop.clone(),
+            pulse: Arc::clone(&self.pulse),
         }
     }
 }
@@ -345,6 +380,11 @@ impl Place {
 
     pub(super) fn hop(&self) -> &NextHop {
         &self.hop
+    }
+
+    /// Whether the other side lives.
+    pub(super) fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// The connection gets no more requests.
@@ -416,10 +456,15 @@ impl Drop for Waiting {
 mod tests {
     use std::net::SocketAddr;
 
+    use std::future::poll_fn;
+
+    use http::{Request, Response};
     use larder_policy::Scheme;
     use tokio::io::DuplexStream;
 
+    use super::super::http2::{self, Receiving, Sending};
     use super::*;
+    use crate::http1::{Framing, HeadLimits};
     use crate::metrics::Gauge;
 
     fn to() -> Destination {
@@ -452,6 +497,89 @@ mod tests {
         assert_eq!(active(), 1);
         drop(new);
         assert_eq!(active(), 0);
+    }
+
+    fn ask(place: Place) -> (Sending, Receiving) {
+        let request = Request::get("https://a.example/").body(()).unwrap();
+        let limits = HeadLimits { bytes: 65_536, fields: 100 };
+        http2::begin(place, request, Framing::None, limits, "a.example").unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_on_which_nothing_comes_in_is_lost_and_gets_no_more_requests() {
+        let peers = peers();
+        let (place, _theirs) = connected(&peers).await;
+        let began = tokio::time::Instant::now();
+        let (_sending, mut receiving) = ask(place);
+        let Err(error) = receiving.head("a.example").await else { panic!("it answered") };
+        assert!(matches!(error, UpstreamError::Lost { .. }), "{error}");
+        assert_eq!(began.elapsed().as_secs(), 15);
+        assert!(matches!(peers.look(&to(), &mut None), Look::Open(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_late_on_a_connection_that_lives_is_waited_for() {
+        let peers = peers();
+        let (place, theirs) = connected(&peers).await;
+        tokio::spawn(async move {
+            let mut server = h2::server::handshake(theirs).await.unwrap();
+            let (_request, mut respond) = server.accept().await.unwrap().unwrap();
+            let late = async {
+                tokio::time::sleep(Duration::from_secs(1000)).await;
+                respond.send_response(Response::new(()), true).unwrap();
+                std::future::pending::<()>().await;
+            };
+            // It answers PINGs while it is polled.
+            tokio::select! {
+                _ = server.accept() => {}
+                () = late => {}
+            }
+        });
+        let (_sending, mut receiving) = ask(place);
+        assert_eq!(receiving.head("a.example").await.unwrap().status, 200);
+        assert!(matches!(peers.look(&to(), &mut None), Look::Take(_)));
+    }
+
+    #[tokio::test]
+    async fn a_stream_brings_one_window_and_the_windows_of_all_fit_in_the_connection() {
+        let limits = Limits { http2_window: 8 * 1024 * 1024, ..Limits::default() };
+        let peers = Arc::new(Peers::new(&limits));
+        let (place, theirs) = connected(&peers).await;
+        let (brought, mut told) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut server = h2::server::handshake(theirs).await.unwrap();
+            while let Some(Ok((_, mut respond))) = server.accept().await {
+                let brought = brought.clone();
+                tokio::spawn(async move {
+                    let mut stream = respond.send_response(Response::new(()), false).unwrap();
+                    let mut sent = 0;
+                    while sent < limits.http2_window as usize {
+                        stream.reserve_capacity(65_536);
+                        let room = poll_fn(|context| stream.poll_capacity(context)).await.unwrap().unwrap();
+                        stream.send_data(Bytes::from(vec![0; room]), false).unwrap();
+                        sent += room;
+                    }
+                    stream.reserve_capacity(1);
+                    let more = poll_fn(|context| Poll::Ready(stream.poll_capacity(context).is_ready()));
+                    brought.send((sent, more.await)).unwrap();
+                    std::future::pending::<()>().await;
+                });
+            }
+        });
+        // Nobody takes anything of the answers.
+        let mut asked = vec![ask(place)];
+        while let Look::Take(place) = peers.look(&to(), &mut None) {
+            asked.push(ask(place));
+        }
+        assert_eq!(asked.len(), 4);
+        for _ in &asked {
+            assert_eq!(told.recv().await.unwrap(), (limits.http2_window as usize, false));
+        }
+    }
+
+    #[test]
+    fn a_hundred_requests_share_a_connection_by_default() {
+        assert_eq!(peers().streams, STREAMS);
     }
 
     #[tokio::test]
