@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::Reason;
+use larder_server::config::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Barrier, Notify};
 
 use crate::support::http2::{Http2Origin, Manners, map, send};
 use crate::support::tls::{Authority, authority};
 use crate::support::tls_origin::{HandshakeOrigin, plain_server, trusting, trusting_with};
-use crate::support::{Proxy, bytes, eventually};
+use crate::support::{PATIENCE, Proxy, bytes, eventually};
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=3600");
 const NO_STORE: (&str, &str) = ("cache-control", "no-store");
@@ -265,20 +267,34 @@ fn a_burst_for_a_known_origin_waits_for_one_handshake() {
 fn those_who_wait_for_a_handshake_share_its_failure() {
     const REQUESTS: usize = 20;
     let authority = authority();
-    let manners = Manners { deaf_after: 1, ..Manners::default() };
-    let origin = Http2Origin::start(plain_server(&authority), manners, |call| async move {
+    let origin = Http2Origin::start(plain_server(&authority), Manners::default(), |call| async move {
         call.answer(200, &[NO_STORE], "x").await;
     });
     let proxy = trusting_with(&authority, |config, _| {
         config.workers = 1;
-        config.limits.connect_timeout = std::time::Duration::from_secs(1);
-        config.limits.pool_idle_timeout = std::time::Duration::ZERO;
+        config.limits.connect_timeout = PATIENCE;
+        config.limits.pool_idle_timeout = Duration::ZERO;
     });
     assert_eq!(proxy.get(&origin.url("/")).status, 200);
+    origin.fall_deaf();
+    let mut clients: Vec<_> = (0..REQUESTS).map(|_| proxy.connect()).collect();
+    for client in &mut clients {
+        client.request("POST", &origin.url("/"), &[]);
+    }
+    // Whoever has been accepted has been heard by the only worker, which then waits for the origin.
+    eventually("all have come", || {
+        proxy.figures().client_connections.open >= REQUESTS as u64 && origin.deaf() > 0
+    });
     std::thread::scope(|scope| {
-        for _ in 0..REQUESTS {
-            let (proxy, url) = (&proxy, origin.url("/"));
-            scope.spawn(move || assert_eq!(proxy.connect().call("POST", &url, &[], b"").status, 504));
+        let answers: Vec<_> =
+            clients.iter_mut().map(|client| scope.spawn(|| client.response("POST").status)).collect();
+        // One that came too late to share the first failure shares the next.
+        eventually("all are answered", || {
+            origin.hang_up();
+            answers.iter().all(|answer| answer.is_finished())
+        });
+        for answer in answers {
+            assert_eq!(answer.join().unwrap(), 502);
         }
     });
     assert!((1..REQUESTS).contains(&origin.deaf()), "{}", origin.deaf());
@@ -292,7 +308,7 @@ fn an_idle_connection_is_closed() {
     });
     let proxy = trusting_with(&authority, |config, _| {
         config.workers = 1;
-        config.limits.pool_idle_timeout = std::time::Duration::ZERO;
+        config.limits.pool_idle_timeout = Duration::ZERO;
     });
     for number in 1..=3 {
         assert_eq!(proxy.get(&origin.url("/")).status, 200);
@@ -441,6 +457,7 @@ fn an_answer_may_come_before_the_upload_has_ended() {
 #[test]
 fn a_client_that_takes_nothing_holds_up_its_own_answer_alone() {
     const WHOLE: usize = 256 * 1024 * 1024;
+    const SLOW: usize = 4;
     let authority = authority();
     let sent = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&sent);
@@ -461,9 +478,13 @@ fn a_client_that_takes_nothing_holds_up_its_own_answer_alone() {
         }
     });
     let proxy = one_worker(&authority);
-    let mut slow = proxy.connect();
-    slow.request("GET", &origin.url("/large"), &[]);
-    eventually("the large answer has begun", || sent.load(Ordering::SeqCst) > 0);
+    let mut slow: Vec<_> = (0..SLOW).map(|_| proxy.connect()).collect();
+    for client in &mut slow {
+        client.request("GET", &origin.url("/large"), &[]);
+    }
+    eventually("a window of each has come", || {
+        sent.load(Ordering::SeqCst) >= (SLOW * Limits::default().http2_window as usize) as u64
+    });
     // Others on the same connection are served all the while, and in time nothing more comes of the large answer.
     let mut client = proxy.connect();
     let (mut before, mut number) = (u64::MAX, 0);
@@ -474,9 +495,18 @@ fn a_client_that_takes_nothing_holds_up_its_own_answer_alone() {
             assert_eq!(client.get(&origin.url(&format!("/{number}")), &[]).text(), "small");
         }
     }
-    // What the sockets between hold is the system's; a window is the proxy's.
-    assert!(before < WHOLE as u64 / 8, "{before}");
+    // What the sockets between hold is the system's; a window is the proxy's, and there is one unit test that counts it.
+    assert!(before < SLOW as u64 * (socket_bytes() + 1024 * 1024), "{before}");
     assert_eq!(origin.connections(), 1);
+}
+
+/// What the two sockets between a proxy and its client hold at most.
+fn socket_bytes() -> u64 {
+    let most = |name: &str| {
+        let text = std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap_or_default();
+        text.split_whitespace().last().and_then(|bytes| bytes.parse::<u64>().ok()).unwrap_or(8 * 1024 * 1024)
+    };
+    most("tcp_wmem") + most("tcp_rmem")
 }
 
 #[test]
@@ -533,19 +563,97 @@ fn a_silent_origin_is_504_in_time_and_its_connection_gets_no_more() {
         if call.path() == "/silent" {
             std::future::pending::<()>().await;
         }
-        call.answer(200, &[NO_STORE], "x").await;
+        let connection = call.connection.to_string();
+        call.answer(200, &[NO_STORE], connection).await;
     });
     let proxy = trusting_with(&authority, |config, _| {
         config.workers = 1;
-        config.limits.first_byte_timeout = std::time::Duration::from_millis(200);
+        config.limits.first_byte_timeout = Duration::from_millis(200);
     });
     let silent = proxy.get(&origin.url("/silent"));
     assert_eq!(
         (silent.status, silent.field("proxy-status")),
         (504, Some("larder; error=http_response_timeout"))
     );
-    eventually("another connection answers", || proxy.get(&origin.url("/")).status == 200);
-    assert_eq!(origin.connections(), 2);
+    // On a busy machine the answers come too late as well; the first that is in time comes over another connection.
+    eventually("another connection answers", || {
+        let answer = proxy.get(&origin.url("/"));
+        assert!(answer.status != 200 || answer.text() != "0", "over the one that was given up");
+        answer.status == 200
+    });
+}
+
+#[test]
+fn a_connection_that_was_lost_costs_a_get_nothing_but_time() {
+    let authority = authority();
+    let origin = Http2Origin::start(plain_server(&authority), Manners::default(), |call| async move {
+        if call.connection == 0 && call.path() != "/first" {
+            call.silence.notify_one();
+            return std::future::pending().await;
+        }
+        let path = call.path().to_owned();
+        call.answer(200, &[NO_STORE], path).await;
+    });
+    let proxy = trusting_with(&authority, |config, _| {
+        config.workers = 1;
+        config.limits.http2_ping_after = Duration::from_millis(50);
+        config.limits.http2_ping_timeout = Duration::from_millis(500);
+        // It is not this that ends the wait.
+        config.limits.first_byte_timeout = 10 * PATIENCE;
+    });
+    assert_eq!(proxy.get(&origin.url("/first")).text(), "/first");
+    std::thread::scope(|scope| {
+        for path in ["/1", "/2", "/3"] {
+            let (proxy, url) = (&proxy, origin.url(path));
+            scope.spawn(move || assert_eq!(proxy.get(&url).text(), path));
+        }
+        let post = scope.spawn(|| proxy.connect().call("POST", &origin.url("/post"), &[], b"x"));
+        // Sent once: over the connection that is lost, or over the new one.
+        assert!(matches!(post.join().unwrap().status, 504 | 200));
+    });
+    let posts = origin.received().iter().filter(|path| *path == "/post").count();
+    assert!(posts <= 1, "{:?}", origin.received());
+}
+
+#[test]
+fn a_flood_of_interim_responses_ends_although_the_client_takes_none() {
+    const FLOOD: usize = 4000;
+    let authority = authority();
+    let (reset, told) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (count, begun) = (Arc::clone(&reset), Arc::clone(&told));
+    let origin = Http2Origin::start(plain_server(&authority), Manners::default(), move |mut call| {
+        let (count, begun) = (Arc::clone(&count), Arc::clone(&begun));
+        async move {
+            let value = "x".repeat(15_000);
+            for _ in 0..FLOOD {
+                let mut response = http::Response::new(());
+                *response.status_mut() = http::StatusCode::EARLY_HINTS;
+                *response.headers_mut() = map(&[("link", &value)]);
+                if call.respond.send_informational(response).is_err() {
+                    break;
+                }
+                begun.fetch_add(1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+            }
+            // More than the sockets between hold; the proxy says that it wants no more.
+            let _ = std::future::poll_fn(|context| call.respond.poll_reset(context)).await;
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let proxy = trusting_with(&authority, |config, _| {
+        config.workers = 1;
+        config.limits.interim_responses = 1000;
+        config.limits.client_write_timeout = 10 * PATIENCE;
+        config.limits.first_byte_timeout = 10 * PATIENCE;
+    });
+    for method in ["GET", "POST"] {
+        let (before, sent) = (reset.load(Ordering::SeqCst), told.load(Ordering::SeqCst));
+        let mut slow = proxy.connect();
+        slow.request(method, &origin.url("/"), &["Content-Length: 1"]);
+        slow.send("x");
+        eventually("the flood is ended", || reset.load(Ordering::SeqCst) > before);
+        assert!(told.load(Ordering::SeqCst) > sent);
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,13 +24,11 @@ pub struct Manners {
     pub streams: u32,
     /// After so many requests a connection says GOAWAY.
     pub goes_after: usize,
-    /// After so many connections no more handshakes are answered.
-    pub deaf_after: usize,
 }
 
 impl Default for Manners {
     fn default() -> Self {
-        Self { streams: 100, goes_after: usize::MAX, deaf_after: usize::MAX }
+        Self { streams: 100, goes_after: usize::MAX }
     }
 }
 
@@ -42,6 +40,16 @@ pub struct Call {
     pub connection: usize,
     /// Ends the connection, without a word, when notified.
     pub cut: Arc<Notify>,
+    /// Nothing more comes over the connection once notified, and it stays open.
+    pub silence: Arc<Notify>,
+}
+
+/// Connections whose handshake is not answered.
+#[derive(Default)]
+struct Deafness {
+    on: AtomicBool,
+    count: AtomicUsize,
+    hung_up: Notify,
 }
 
 /// A running origin. Dropped, it stops.
@@ -49,7 +57,7 @@ pub struct Http2Origin {
     pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
     closed: Arc<AtomicUsize>,
-    deaf: Arc<AtomicUsize>,
+    deafness: Arc<Deafness>,
     http1: Arc<AtomicUsize>,
     received: Arc<Mutex<Vec<String>>>,
     _stop: oneshot::Sender<()>,
@@ -142,8 +150,8 @@ impl Http2Origin {
         let (connections, received) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
         let (counted, noted) = (Arc::clone(&connections), Arc::clone(&received));
         let (http1, closed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let (ended, deaf) = (Arc::clone(&closed), Arc::new(AtomicUsize::new(0)));
-        let unheard = Arc::clone(&deaf);
+        let (ended, deafness) = (Arc::clone(&closed), Arc::new(Deafness::default()));
+        let deaf = Arc::clone(&deafness);
         let declined = Arc::clone(&http1);
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
@@ -154,12 +162,17 @@ impl Http2Origin {
             runtime.block_on(async {
                 let listener = TcpListener::from_std(socket).unwrap();
                 let accepting = async {
-                    let mut kept = Vec::new();
                     loop {
                         let Ok((stream, _)) = listener.accept().await else { continue };
-                        if counted.load(Ordering::SeqCst) >= manners.deaf_after {
-                            unheard.fetch_add(1, Ordering::SeqCst);
-                            kept.push(stream);
+                        if deaf.on.load(Ordering::SeqCst) {
+                            let deaf = Arc::clone(&deaf);
+                            tokio::spawn(async move {
+                                let mut hung_up = std::pin::pin!(deaf.hung_up.notified());
+                                hung_up.as_mut().enable();
+                                deaf.count.fetch_add(1, Ordering::SeqCst);
+                                hung_up.await;
+                                drop(stream);
+                            });
                             continue;
                         }
                         let (acceptor, handler) = (acceptor.clone(), Arc::clone(&handler));
@@ -184,7 +197,7 @@ impl Http2Origin {
             });
             runtime.shutdown_timeout(Duration::ZERO);
         });
-        Self { address, connections, closed, deaf, http1, received, _stop: stop }
+        Self { address, connections, closed, deafness, http1, received, _stop: stop }
     }
 
     /// `https://localhost:port` and this path.
@@ -202,9 +215,19 @@ impl Http2Origin {
         self.closed.load(Ordering::SeqCst)
     }
 
+    /// From here on no handshake is answered.
+    pub fn fall_deaf(&self) {
+        self.deafness.on.store(true, Ordering::SeqCst);
+    }
+
+    /// Closes the connections that wait for a handshake.
+    pub fn hang_up(&self) {
+        self.deafness.hung_up.notify_waiters();
+    }
+
     /// How many connections waited for a handshake in vain.
     pub fn deaf(&self) -> usize {
-        self.deaf.load(Ordering::SeqCst)
+        self.deafness.count.load(Ordering::SeqCst)
     }
 
     /// How many connections chose HTTP/1.1, and were closed.
@@ -230,16 +253,26 @@ async fn converse<F>(
     let mut builder = h2::server::Builder::new();
     builder.max_concurrent_streams(manners.streams);
     let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else { return };
-    let cut = Arc::new(Notify::new());
+    let (cut, silence) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let mut served = 0;
     loop {
         let accepted = tokio::select! {
             accepted = connection.accept() => accepted,
             () = cut.notified() => return,
+            () = silence.notified() => {
+                tokio::time::sleep(PATIENCE).await;
+                return;
+            }
         };
         let Some(Ok((request, respond))) = accepted else { return };
         received.lock().unwrap().push(request.uri().path().to_owned());
-        let call = Call { request, respond, connection: number, cut: Arc::clone(&cut) };
+        let call = Call {
+            request,
+            respond,
+            connection: number,
+            cut: Arc::clone(&cut),
+            silence: Arc::clone(&silence),
+        };
         tokio::spawn(tokio::time::timeout(PATIENCE, handler(call)));
         served += 1;
         if served == manners.goes_after {
