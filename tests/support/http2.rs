@@ -259,10 +259,7 @@ async fn converse<F>(
         let accepted = tokio::select! {
             accepted = connection.accept() => accepted,
             () = cut.notified() => return,
-            () = silence.notified() => {
-                tokio::time::sleep(PATIENCE).await;
-                return;
-            }
+            () = silence.notified() => std::future::pending().await,
         };
         let Some(Ok((request, respond))) = accepted else { return };
         received.lock().unwrap().push(request.uri().path().to_owned());

@@ -1,10 +1,9 @@
 //! `larder ca show`: the certificate in the form that somebody needs, and how to have it trusted.
 
-use larder_server::tls::{CaCertificate, CaCertificates, CaDirectory};
+use larder_server::tls::{CaCertificate, CaCertificates, CaDirectory, trusted_as};
 use serde::Serialize;
 
 use super::args::ShowArgs;
-use super::trust::name_of;
 use super::{about, failed, here, ways};
 use crate::failure::Failure;
 use crate::output;
@@ -36,15 +35,15 @@ fn text(directory: &CaDirectory, certificates: &CaCertificates) -> String {
             "\nthe next CA, to be trusted beside it; it signs later\n{}\n\
              What is said below of ca.pem is to be done with next.pem too, under the name {}, or with both in one file: `larder ca show --pem`.\n",
             about(next),
-            name_of(next),
+            trusted_as(next),
         ));
     }
     text.push('\n');
-    text.push_str(&ways::text(&dir.join("ca.pem"), &name_of(&certificates.current)));
+    text.push_str(&ways::text(&dir.join("ca.pem"), &trusted_as(&certificates.current)));
     if let Some(previous) = &certificates.previous {
         text.push_str(&format!(
             "\nthe CA before it, which no larder signs with any more: where it is trusted, it can be taken out; by hand as {}\n{}",
-            name_of(previous),
+            trusted_as(previous),
             about(previous),
         ));
     }

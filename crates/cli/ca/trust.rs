@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 
 use anyhow::anyhow;
-use larder_server::tls::{CaCertificate, CaCertificates};
+use larder_server::tls::{CaCertificate, CaCertificates, trusted_as};
 
 use super::stores::{Call, System, SystemStore, succeeded};
 
@@ -92,13 +92,7 @@ fn holds(path: &Path, text: &str) -> bool {
 
 /// `larder-5f3a9c1d02b4.crt`
 fn file_name(store: &SystemStore, certificate: &CaCertificate) -> String {
-    format!("{}.{}", name_of(certificate), store.suffix)
-}
-
-/// What tells a CA from others in a store: `larder-5f3a9c1d02b4`.
-pub(super) fn name_of(certificate: &CaCertificate) -> String {
-    let digits = certificate.fingerprint().replace(':', "").to_ascii_lowercase();
-    format!("larder-{}", digits.get(..12).unwrap_or(&digits))
+    format!("{}.{}", trusted_as(certificate), store.suffix)
 }
 
 /// Chromium's database and Firefox's profiles.

@@ -275,7 +275,7 @@ impl Answering<'_> {
             next_hop: told.hop,
             stored: told.status.stored,
             detail: told.status.detail,
-            ends_connection: false,
+            needs_tunnel: false,
         }
     }
 }

@@ -63,9 +63,9 @@ pub(crate) async fn open(
     }
     let way = match intercept::verdict(entrance, &to, now) {
         Verdict::Tunnel(learned) => match through(entrance, &to).await {
-            Ok(way) => {
+            Ok((server, hop)) => {
                 record.transaction.detail = learned.map(str::to_owned);
-                way
+                Way::Through { server, hop }
             }
             Err(error) => {
                 let mut answer = proxy.own.upstream_failure(&error, ForwardReason::Method, now);
@@ -79,10 +79,10 @@ pub(crate) async fn open(
     Ok(Opening { record, to, way })
 }
 
-async fn through(entrance: &Entrance, to: &HostPort) -> Result<Way, UpstreamError> {
+/// The connection that a tunnel is to lead to.
+async fn through(entrance: &Entrance, to: &HostPort) -> Result<(ByteStream, NextHop), UpstreamError> {
     let (server, hop, early) = entrance.worker.origins.connector().tunnel(to.host(), to.port()).await?;
-    let server = ByteStream::tcp(server).after(early.into());
-    Ok(Way::Through { server, hop })
+    Ok((ByteStream::tcp(server).after(early.into()), hop))
 }
 
 impl Opening {
@@ -181,11 +181,10 @@ async fn look_inside(
         }
         Ok(Ok(Some(_))) | Err(_) => {
             match through(&entrance, &to).await {
-                Ok(Way::Through { server, hop }) => {
+                Ok((server, hop)) => {
                     record.transaction.next_hop = hop;
                     carry(&entrance, record, client, head, server).await;
                 }
-                Ok(Way::Open { .. }) => {}
                 Err(error) => {
                     record.transaction.outcome = Outcome::UpstreamFailure;
                     record.transaction.detail = Some(error.token().to_owned());

@@ -16,8 +16,8 @@ use crate::client::{ClientContent, ClientSide, is_short};
 use crate::connect::{self, Opening};
 use crate::entrance::Entrance;
 use crate::http1::{
-    self, BodyDecoder, BodyEncoder, ErrorKind, Framing, HeadLimits, ParseError, ReadError, Reader,
-    RequestHead, Version, Writer,
+    self, BodyDecoder, BodyEncoder, Framing, HeadLimits, ParseError, ReadError, Reader, RequestHead, Version,
+    Writer,
 };
 use crate::origin::{ClientFailed, Stream, Switched};
 use crate::pipeline::Answered;
@@ -82,7 +82,7 @@ impl<H: Halves> Connection<H> {
                     Ok(None)
                     | Err(ReadError::Io(_) | ReadError::Closed | ReadError::Parse(ParseError::Truncated)),
                 ) => return,
-                Ok(Err(ReadError::Parse(error))) => self.unreadable(&rejection_of(error)).await,
+                Ok(Err(ReadError::Parse(error))) => self.unreadable(&error.into()).await,
                 Err(_) => {
                     let reason = "the head of the request took too long".into();
                     self.unreadable(&Rejection { status: StatusCode::REQUEST_TIMEOUT, reason }).await
@@ -105,7 +105,7 @@ impl<H: Halves> Connection<H> {
         let mut record = Record::new(&entrance, &head);
         let framing = match http1::request_framing(&head) {
             Ok(framing) => framing,
-            Err(error) => return Requested::Answered(self.refuse(record, &rejection_of(error), 0).await),
+            Err(error) => return Requested::Answered(self.refuse(record, &error.into(), 0).await),
         };
         let version = head.version;
         // A proxy does not honour an HTTP/1.0 client's keep-alive (RFC 9112, C.2.2).
@@ -164,7 +164,7 @@ impl<H: Halves> Connection<H> {
                     let awaits_word = request.expects_continue && arrived == 0;
                     let unread =
                         uploading.is_some() || awaits_word || !is_short(framing, arrived, drain_bytes);
-                    if unread || answer.ends_connection {
+                    if unread || answer.needs_tunnel {
                         // Content may stay unread: the client is told at once that the connection ends.
                         responder.persists = false;
                     }
@@ -194,19 +194,14 @@ impl<H: Halves> Connection<H> {
 
     /// The content of a request ended before its end, and no answer has begun.
     async fn content_failed(&mut self, record: Record, failed: ClientFailed, received: &AtomicU64) -> Next {
-        let rejection = match failed {
-            ClientFailed::Malformed(error) => rejection_of(error),
-            ClientFailed::Slow => Rejection {
-                status: StatusCode::REQUEST_TIMEOUT,
-                reason: "the content of the request took too long".into(),
-            },
-            ClientFailed::Gone => {
-                let received = received.load(Ordering::Relaxed);
+        let received = received.load(Ordering::Relaxed);
+        match Rejection::of_content(failed) {
+            Some(rejection) => self.refuse(record, &rejection, received).await,
+            None => {
                 record.finish(None, (0, 0), received, Ending::ClientAborted);
-                return Next::Cut;
+                Next::Cut
             }
-        };
-        self.refuse(record, &rejection, received.load(Ordering::Relaxed)).await
+        }
     }
 
     /// A head that could be read, but is not carried out; its content is of unknown length, so that the connection ends.
@@ -303,14 +298,4 @@ enum Requested {
     Answered(Next),
     Tunnel(Box<Opening>),
     Switch(Box<Record>, Box<Switched>),
-}
-
-fn rejection_of(error: ParseError) -> Rejection {
-    let status = match error.kind() {
-        ErrorKind::BadRequest => StatusCode::BAD_REQUEST,
-        ErrorKind::UriTooLong => StatusCode::URI_TOO_LONG,
-        ErrorKind::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        ErrorKind::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-    };
-    Rejection { status, reason: error.to_string().into() }
 }

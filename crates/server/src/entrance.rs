@@ -14,7 +14,7 @@ use crate::pages;
 use crate::pipeline::{self, Answered, Place};
 use crate::record::Record;
 use crate::request::{Arrival, ProxyRequest, Target, Way};
-use crate::respond::{Answer, CLIENT_CERTIFICATE};
+use crate::respond::Answer;
 use crate::shared::{ListenerContext, Proxy, Worker};
 use crate::upgrade;
 
@@ -118,7 +118,7 @@ impl Entrance {
     fn learn_from(&self, answer: &Answer) {
         let proxy = self.proxy();
         if let (Some(tunnel), Some(interception)) = (&self.inside, &proxy.interception)
-            && answer.detail.as_deref() == Some(CLIENT_CERTIFICATE)
+            && answer.needs_tunnel
         {
             interception.learned.asks_for_certificate(self.client.ip(), tunnel, proxy.clock.now());
         }

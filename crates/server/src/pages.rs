@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 use crate::entrance::Entrance;
 use crate::request::ProxyRequest;
 use crate::respond::{Answer, add};
-use crate::tls::CaCertificate;
+use crate::tls::{CaCertificate, TRUST_VARIABLES, TRUST_WAYS, trusted_as};
 use crate::transaction::Outcome;
 
 /// The name that the proxy answers itself. `.internal` is nobody's on the public internet.
@@ -152,6 +152,19 @@ fn trust(authorities: &[&CaCertificate]) -> String {
             )
         })
         .collect();
+    let name = authorities.first().map(|ca| trusted_as(ca)).unwrap_or_default();
+    // The reader has the file, and not the proxy's directory.
+    let at_hand = TRUST_WAYS.iter().filter(|(_, lines)| !lines.iter().any(|line| line.contains("{dir}")));
+    let ways: String = at_hand
+        .map(|(who, lines)| {
+            let lines = lines.join("\n").replace("{ca}", "ca.pem").replace("{name}", &name);
+            format!("<h3>{}</h3>\n<pre>{}</pre>\n", escaped(who), escaped(&lines))
+        })
+        .collect();
+    let variables: String = TRUST_VARIABLES
+        .iter()
+        .map(|(who, variable)| format!("export {variable}=$PWD/roots.pem   # {}\n", escaped(who)))
+        .collect();
     format!(
         r#"<h2>HTTPS</h2>
 <script src="https://{OWN_NAME}/trust.js"></script>
@@ -161,23 +174,10 @@ fn trust(authorities: &[&CaCertificate]) -> String {
 <ul>
 {certificates}</ul>
 <p>Compare the fingerprint with what your administrator says (<code>larder ca show</code>), then download <a href="/ca.pem">ca.pem</a> (PEM) or <a href="/ca.crt">ca.crt</a> (DER).</p>
-<h3>Debian, Ubuntu</h3>
-<pre>sudo cp ca.pem /usr/local/share/ca-certificates/larder.crt &amp;&amp; sudo update-ca-certificates</pre>
-<h3>Fedora, RHEL</h3>
-<pre>sudo cp ca.pem /etc/pki/ca-trust/source/anchors/larder.pem &amp;&amp; sudo update-ca-trust</pre>
-<h3>macOS</h3>
-<pre>sudo security add-trusted-cert -d -r trustRoot -k /Library/Keychains/System.keychain ca.pem</pre>
-<h3>Windows (as administrator)</h3>
-<pre>certutil -addstore Root ca.crt</pre>
-<h3>Firefox</h3>
-<p>Settings, Privacy and Security, Certificates, View Certificates, Authorities, Import: choose ca.pem, and trust it for web sites.</p>
-<h3>Tools with a list of their own</h3>
-<pre>export NODE_EXTRA_CA_CERTS=$PWD/ca.pem                  # Node, npm, pnpm, yarn
-cat /etc/ssl/certs/ca-certificates.crt ca.pem &gt; bundle.pem
-export SSL_CERT_FILE=$PWD/bundle.pem REQUESTS_CA_BUNDLE=$PWD/bundle.pem   # Python, uv, Go
-export CURL_CA_BUNDLE=$PWD/bundle.pem GIT_SSL_CAINFO=$PWD/bundle.pem      # curl, git
-export CARGO_HTTP_CAINFO=$PWD/bundle.pem PIP_CERT=$PWD/bundle.pem         # cargo, pip
-keytool -importcert -noprompt -cacerts -storepass changeit -alias larder -file ca.pem   # Java</pre>
+{ways}<h3>Tools with roots of their own</h3>
+<p>A variable names a file that replaces all roots; so put both into one (the first path is Debian's):</p>
+<pre>cat /etc/ssl/certs/ca-certificates.crt ca.pem &gt; roots.pem
+{variables}</pre>
 <p><code>larder run -- COMMAND</code> sets all of these for one command.</p>"#
     )
 }

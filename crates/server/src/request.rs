@@ -10,7 +10,8 @@ use http::{Method, StatusCode};
 use larder_policy::{Fields, HostPort, RequestFacts, Scheme, TargetUri, list_members, remove_hop_by_hop};
 
 use crate::access::canonical;
-use crate::http1::{RequestHead, Version};
+use crate::http1::{ErrorKind, ParseError, RequestHead, Version};
+use crate::origin::ClientFailed;
 use crate::pages;
 use crate::upgrade;
 
@@ -80,6 +81,31 @@ impl Rejection {
 
     fn bad(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, reason)
+    }
+}
+
+impl Rejection {
+    /// The content of a request ended before its end, and no answer has begun. None where there is nobody to tell.
+    pub(crate) fn of_content(failed: ClientFailed) -> Option<Self> {
+        match failed {
+            ClientFailed::Malformed(error) => Some(error.into()),
+            ClientFailed::Slow => {
+                Some(Self::new(StatusCode::REQUEST_TIMEOUT, "the content of the request took too long"))
+            }
+            ClientFailed::Gone => None,
+        }
+    }
+}
+
+impl From<ParseError> for Rejection {
+    fn from(error: ParseError) -> Self {
+        let status = match error.kind() {
+            ErrorKind::BadRequest => StatusCode::BAD_REQUEST,
+            ErrorKind::UriTooLong => StatusCode::URI_TOO_LONG,
+            ErrorKind::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            ErrorKind::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+        };
+        Self::new(status, error.to_string())
     }
 }
 

@@ -18,7 +18,7 @@ use crate::transaction::{Ending, NextHop, Outcome};
 /// The detail of an answer that was not to be had since the proxy is offline.
 pub(crate) const OFFLINE: &str = "offline";
 /// The word for an origin that wants its client to show a certificate.
-pub(crate) const CLIENT_CERTIFICATE: &str = "client-certificate";
+const CLIENT_CERTIFICATE: &str = "client-certificate";
 
 /// What goes to the client: a head, a content, and what the log is told.
 pub(crate) struct Answer {
@@ -33,8 +33,9 @@ pub(crate) struct Answer {
     pub(crate) next_hop: NextHop,
     pub(crate) stored: bool,
     pub(crate) detail: Option<String>,
-    /// Whether the client should come back over another connection.
-    pub(crate) ends_connection: bool,
+    /// Whether only a tunnel of the client's own can bring what it asked for: an origin wants the client's certificate. The client
+    /// has to come back over another connection then.
+    pub(crate) needs_tunnel: bool,
 }
 
 /// How long the content is.
@@ -268,7 +269,7 @@ impl OwnAnswers {
             next_hop: NextHop::None,
             stored: false,
             detail: None,
-            ends_connection: false,
+            needs_tunnel: false,
         }
     }
 
@@ -319,8 +320,7 @@ impl OwnAnswers {
             other => other.token(),
         };
         answer.detail = Some(detail.to_owned());
-        // Only a new connection can be a tunnel.
-        answer.ends_connection = detail == CLIENT_CERTIFICATE;
+        answer.needs_tunnel = matches!(error, UpstreamError::ClientCertificate { .. });
         answer
     }
 

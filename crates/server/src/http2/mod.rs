@@ -2,8 +2,8 @@
 //!
 //! hyper carries the connection. What was begun for a stream that is reset goes on as for a client of HTTP/1.1 that leaves, and counts
 //! until it is over: among the connection's requests at a time, and, by the place it holds, among the client's connections. A client
-//! that does not take its bytes holds up its own stream alone. A content that breaks off resets the stream. Interim responses are not passed on, as hyper's server has no way to send them. The bytes of heads are
-//! compressed by hyper and count nowhere.
+//! that does not take its bytes holds up its own stream alone. A content that breaks off resets the stream. Interim responses are
+//! not passed on, as hyper's server has no way to send them. The bytes of heads are compressed by hyper and count nowhere.
 
 mod outgoing;
 
@@ -237,7 +237,7 @@ async fn answer(
     let upload = if content.framing == Framing::None { None } else { Some(&mut content) };
     let failed = match entrance.answer(&request, upload, side).await {
         Ok(Answered { mut answer, uploading }) => {
-            side.ends_connection |= answer.ends_connection;
+            side.ends_connection |= answer.needs_tunnel;
             let trailers = request.takes_trailers;
             let ending = send(&mut answer, &request.method, trailers, uploading, side).await;
             let sent = (side.content_bytes, side.content_bytes);
@@ -246,21 +246,14 @@ async fn answer(
         }
         Err(failed) => failed,
     };
-    let rejection = match failed {
-        ClientFailed::Gone => {
-            let received = received.load(Ordering::Relaxed);
-            return record.finish(None, (0, 0), received, Ending::ClientAborted);
+    let received = received.load(Ordering::Relaxed);
+    match Rejection::of_content(failed) {
+        Some(rejection) => {
+            let answer = entrance.proxy().own.rejection(&rejection, record.started());
+            conclude(record, answer, received, side).await;
         }
-        ClientFailed::Malformed(error) => {
-            Rejection { status: StatusCode::BAD_REQUEST, reason: error.to_string().into() }
-        }
-        ClientFailed::Slow => Rejection {
-            status: StatusCode::REQUEST_TIMEOUT,
-            reason: "the content of the request took too long".into(),
-        },
-    };
-    let answer = entrance.proxy().own.rejection(&rejection, record.started());
-    conclude(record, answer, received.load(Ordering::Relaxed), side).await;
+        None => record.finish(None, (0, 0), received, Ending::ClientAborted),
+    }
 }
 
 /// Sends an answer of the proxy's own.

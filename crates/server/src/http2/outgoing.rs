@@ -166,20 +166,14 @@ impl Body for Outgoing {
             }
         };
         drop(state);
-        let frame = match piece {
+        let (frame, over) = match piece {
             Piece::Data(data) => {
                 self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
-                if self.left == Some(0) {
-                    line.lock().done = true;
-                }
-                Some(Ok(Frame::data(data)))
+                (Some(Ok(Frame::data(data))), self.left == Some(0))
             }
-            Piece::End(trailers) => {
-                line.lock().done = true;
-                trailers.map(|trailers| Ok(Frame::trailers(trailers)))
-            }
+            Piece::End(trailers) => (trailers.map(|trailers| Ok(Frame::trailers(trailers))), true),
         };
-        line.change(|_| {});
+        line.change(|state| state.done |= over);
         Poll::Ready(frame)
     }
 

@@ -12,11 +12,13 @@ mod names;
 mod port;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 pub use authority::{Authority, CaError, CaOptions};
 pub use certificate::CaCertificate;
 pub use directory::{Authorities, CaCertificates, CaDirectory};
 pub use names::Subtree;
+pub use ways::{TRUST_VARIABLES, TRUST_WAYS, trusted_as};
 
 pub(crate) use leaves::{LeafError, Leaves};
 pub(crate) use port::{port_tls, server_config};

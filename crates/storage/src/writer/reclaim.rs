@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use super::Writer;
 use super::segments::{Segment, Sums};
-use crate::blob::BLOCK;
+use crate::blob::{BLOCK, file_blocks};
 use crate::directory::Place;
 use crate::index::Change;
 use crate::record::Record;
@@ -334,9 +334,9 @@ impl Writer {
         }
         let offset = u32::try_from(active.size).unwrap_or(u32::MAX);
         let to = Place { segment: active.id, offset, length: place.length };
-        let before = active.size.div_ceil(BLOCK);
+        let before = file_blocks(active.size);
         active.size += len;
-        self.shared.counters.segment_bytes.add((active.size.div_ceil(BLOCK) - before) * BLOCK);
+        self.shared.counters.segment_bytes.add((file_blocks(active.size) - before) * BLOCK);
         let size = active.size;
         self.segments.change(to.segment, |segment| {
             segment.size = size;
@@ -362,7 +362,7 @@ impl Writer {
 
     pub(super) fn drop_segment(&mut self, id: u32) {
         self.unreadable.remove(&id);
-        let size = self.segments.remove(id).map_or(0, |segment| segment.size.div_ceil(BLOCK) * BLOCK);
+        let size = self.segments.remove(id).map_or(0, |segment| file_blocks(segment.size) * BLOCK);
         self.shared.counters.segment_bytes.sub(size);
         self.shared.segments.forget(id);
         self.shared.shortened.forget(id);
