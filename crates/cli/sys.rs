@@ -35,3 +35,11 @@ pub(crate) fn is_ignored(signal: i32) -> bool {
     // SAFETY: the call has written it.
     asked == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
+
+/// Whether this process leads its session. In a container the leader may be out of sight, and then has the number 0: rustix's
+/// call takes every number for one of a process, and panics.
+#[allow(unsafe_code, reason = "every safe call expects that the leader can be seen")]
+pub(crate) fn leads_session() -> bool {
+    // SAFETY: neither call takes memory or changes anything.
+    unsafe { libc::getsid(0) == libc::getpid() }
+}

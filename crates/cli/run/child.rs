@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus};
 
-use rustix::process::{Pid, Signal, getpid, getsid, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
@@ -78,7 +78,7 @@ pub(super) fn run(
     variables: &[(&'static str, OsString)],
     signals: &mut Signals,
 ) -> Result<Ended, Failed> {
-    let leader = getsid(None).is_ok_and(|session| session == getpid());
+    let leader = sys::leads_session();
     let variables = variables.iter().map(|(name, value)| (name, value));
     let mut child = Command::new(program)
         .args(arguments)
