@@ -8,6 +8,7 @@ mod collapse;
 mod damage;
 mod explain;
 mod framing;
+mod hits;
 mod http2;
 mod intercept;
 mod lifecycle;

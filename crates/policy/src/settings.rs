@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::key::CacheKey;
 use crate::overrides::Overrides;
 use crate::packages;
-use crate::target::TargetUri;
+use crate::target::{Scheme, TargetUri, are_canonical};
 
 /// Choices that HTTP leaves to a cache.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,6 +36,38 @@ impl PolicySettings {
     pub fn key(&self, target: &TargetUri) -> CacheKey {
         self.packages.key(self.overrides.key(target))
     }
+
+    /// Writes the text of the key that [`key`](Self::key) gives to a target, given in its parts, without making it: behind
+    /// `origin` where one is asked whatever the authority says. Whether that can be told from the parts alone; if not, what was
+    /// written means nothing.
+    pub fn write_key(
+        &self,
+        origin: Option<&TargetUri>,
+        scheme: Scheme,
+        authority: &[u8],
+        path_and_query: &[u8],
+        text: &mut String,
+    ) -> bool {
+        let (Ok(authority_text), Ok(path_text)) =
+            (std::str::from_utf8(authority), std::str::from_utf8(path_and_query))
+        else {
+            return false;
+        };
+        // Of a target without a query nothing is left out.
+        let is_whole = || self.overrides.is_empty() && !packages::may_be_signed(path_text);
+        if !are_canonical(scheme, authority, path_and_query) || path_text.contains('?') && !is_whole() {
+            return false;
+        }
+        if let Some(origin) = origin {
+            text.push_str(origin.origin());
+            text.push(' ');
+        }
+        text.push_str(scheme.as_str());
+        text.push_str("://");
+        text.push_str(authority_text);
+        text.push_str(path_text);
+        true
+    }
 }
 
 impl Default for PolicySettings {
@@ -49,5 +81,66 @@ impl Default for PolicySettings {
             overrides: Overrides::default(),
             packages: packages::Active::ALL,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_written_is_the_key() {
+        let settings = PolicySettings::default();
+        let origin = TargetUri::parse(b"http://127.0.0.1:8080/").unwrap();
+        let digest = "0123456789abcdef".repeat(4);
+        let paths = [
+            "/",
+            "/a/../b%2f?c",
+            "/?",
+            "/a?b#c",
+            "/a b",
+            "a",
+            "",
+            "/\u{e9}",
+            &format!("/{digest}"),
+            &format!("/{digest}?x"),
+        ];
+        let authorities = [
+            "h",
+            "H",
+            "h:80",
+            "h:443",
+            "h:081",
+            "h:8080",
+            "h:",
+            "h:0",
+            "h:65536",
+            "h:1:2",
+            "[::1]",
+            "[::1]:81",
+            "u@h",
+            "",
+            "h h",
+            "127.0.0.1:3",
+        ];
+        let mut written = 0;
+        for scheme in [Scheme::Http, Scheme::Https] {
+            for (authority, path) in authorities.iter().flat_map(|a| paths.iter().map(move |p| (a, p))) {
+                for behind in [None, Some(&origin)] {
+                    let mut text = String::new();
+                    if !settings.write_key(behind, scheme, authority.as_bytes(), path.as_bytes(), &mut text) {
+                        continue;
+                    }
+                    written += 1;
+                    let target =
+                        TargetUri::from_parts(scheme, authority.as_bytes(), path.as_bytes()).unwrap();
+                    let key = settings.key(&target);
+                    let key = behind.map_or(key.clone(), |origin| key.asked_of(origin));
+                    assert_eq!(text, key.as_str());
+                }
+            }
+        }
+        // Under each scheme four authorities and four paths are spelt as they should be.
+        assert_eq!(written, 2 * 4 * 4 * 2);
     }
 }

@@ -178,9 +178,14 @@ impl TargetUri {
         &self.text
     }
 
+    /// Scheme and authority: the canonical URI up to its path.
+    pub fn origin(&self) -> &str {
+        self.text.get(..self.path_start as usize).unwrap_or_default()
+    }
+
     /// Whether both have the same scheme, host and port (RFC 9110, 4.3.1).
     pub fn same_origin(&self, other: &Self) -> bool {
-        self.text.get(..self.path_start as usize) == other.text.get(..other.path_start as usize)
+        self.origin() == other.origin()
     }
 
     /// Resolves a URI reference, such as the value of Location, against this target (RFC 3986, 5.2).
@@ -296,6 +301,26 @@ fn split_authority(authority: &[u8]) -> Result<(&str, Option<u16>), TargetError>
         Some(_) => return Err(TargetError::Host),
     };
     Ok((check_host(host).ok_or(TargetError::Host)?, port))
+}
+
+/// Whether the parts of a target are spelt as [`TargetUri::from_parts`] spells them, so that they need not be parsed to be known.
+/// Says no to what it does not look into, such as addresses in brackets.
+pub(crate) fn are_canonical(scheme: Scheme, authority: &[u8], path_and_query: &[u8]) -> bool {
+    let colon = authority.iter().position(|byte| *byte == b':');
+    let (host, port) = authority.split_at(colon.unwrap_or(authority.len()));
+    let named = |byte: &u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+    };
+    let port_is_canonical = match port {
+        [] => true,
+        [_, b'0', ..] | [_] => false,
+        [_, digits @ ..] => parse_port(digits).is_some_and(|port| port != scheme.default_port()),
+    };
+    !host.is_empty()
+        && host.iter().all(named)
+        && port_is_canonical
+        && path_and_query.first() == Some(&b'/')
+        && path_and_query.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#')
 }
 
 /// A name, an IPv4 address, or an IPv6 address in brackets.

@@ -1,5 +1,6 @@
 //! Responses as the client gets them: from the store under the client's own conditions and ranges, or straight through.
 
+use std::fmt::Display;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -114,9 +115,8 @@ impl Answering<'_> {
         if response.facts().part().is_some() {
             return self.serve_part(source, age, told).await;
         }
-        let mut fields = response.fields().clone();
-        set_age(&mut fields, age);
         let whole = source.length();
+        let mut fields = whole_fields(response, whole, age);
         let plan = whole.map_or(RangePlan::Whole, |whole| range_plan(facts, request, response, whole));
         let partial = StatusCode::PARTIAL_CONTENT;
         match plan {
@@ -140,10 +140,6 @@ impl Answering<'_> {
             RangePlan::Unsatisfiable => Some(self.unsatisfiable(whole.unwrap_or_default(), age, told)),
             RangePlan::Whole | RangePlan::Multiple(_) => {
                 let status = response.status();
-                if status == StatusCode::OK && whole.is_some() && !fields.contains("accept-ranges") {
-                    // A stored body answers ranges whatever its origin does; some clients ask only if told so.
-                    add(&mut fields, "Accept-Ranges", "bytes");
-                }
                 let content = match self.request.method {
                     Method::HEAD => Content::Empty,
                     _ => source.content(0..u64::MAX).await?,
@@ -280,7 +276,18 @@ impl Answering<'_> {
     }
 }
 
-fn length_of(status: StatusCode, length: Option<u64>) -> Length {
+/// The fields of a stored response that is `whole` bytes long, at an age.
+pub(crate) fn whole_fields(response: &StoredResponse, whole: Option<u64>, age: impl Display) -> Fields {
+    let mut fields = response.fields().clone();
+    set_age(&mut fields, age);
+    if response.status() == StatusCode::OK && whole.is_some() && !fields.contains("accept-ranges") {
+        // A stored body answers ranges whatever its origin does; some clients ask only if told so.
+        add(&mut fields, "Accept-Ranges", "bytes");
+    }
+    fields
+}
+
+pub(crate) fn length_of(status: StatusCode, length: Option<u64>) -> Length {
     match length {
         _ if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => Length::None,
         Some(length) => Length::Known(length),

@@ -64,7 +64,7 @@ pub(crate) async fn open(
     let way = match intercept::verdict(entrance, &to, now) {
         Verdict::Tunnel(learned) => match through(entrance, &to).await {
             Ok((server, hop)) => {
-                record.transaction.detail = learned.map(str::to_owned);
+                record.transaction.detail = learned.map(Into::into);
                 Way::Through { server, hop }
             }
             Err(error) => {
@@ -175,7 +175,7 @@ async fn look_inside(
         // Something else than TLS, or a server that speaks first.
         Ok(Ok(Some(_))) | Err(_) if required => {
             record.transaction.outcome = Outcome::Denied;
-            record.transaction.detail = Some("not-tls".to_owned());
+            record.transaction.detail = Some("not-tls".into());
             record.finish(None, (head, 0), 0, Ending::Complete);
             return;
         }
@@ -187,7 +187,7 @@ async fn look_inside(
                 }
                 Err(error) => {
                     record.transaction.outcome = Outcome::UpstreamFailure;
-                    record.transaction.detail = Some(error.token().to_owned());
+                    record.transaction.detail = Some(error.token().into());
                     record.finish(None, (head, 0), 0, Ending::OriginAborted);
                 }
             }
@@ -201,7 +201,7 @@ async fn look_inside(
             intercept::note_refusal(&entrance, &to, required, &refused);
             record.transaction.outcome =
                 if required || refused.is_ours() { Outcome::Denied } else { Outcome::Opened };
-            record.transaction.detail = Some(refused.word().to_owned());
+            record.transaction.detail = Some(refused.word().into());
             record.finish(None, (head, 0), 0, Ending::ClientAborted);
             return;
         }

@@ -3,25 +3,29 @@
 //! After a request that could not be read the connection closes; content that nobody read is dropped within a bound, or
 //! the connection closes, so that it never becomes the next request (RFC 9112, 9.3).
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 use tokio::io::AsyncReadExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::byte_stream::{Abort, ByteStream, Halves};
 use crate::client::{ClientContent, ClientSide, is_short};
 use crate::connect::{self, Opening};
 use crate::entrance::Entrance;
+use crate::hit;
 use crate::http1::{
     self, BodyDecoder, BodyEncoder, Framing, HeadLimits, ParseError, ReadError, Reader, RequestHead, Version,
     Writer,
 };
 use crate::origin::{ClientFailed, Stream, Switched};
 use crate::pipeline::Answered;
-use crate::record::Record;
+use crate::record::{self, Record};
 use crate::request::{Rejection, Target};
 use crate::respond::{Answer, send};
 use crate::transaction::{Ending, Outcome};
@@ -61,40 +65,102 @@ impl<H: Halves> Connection<H> {
     pub(crate) async fn serve(mut self) {
         let worker = Arc::clone(&self.entrance.worker);
         let mut draining = worker.draining.clone();
-        let limits = &worker.proxy.config.limits;
+        let mut over = pin!(draining.wait_for(|draining| *draining));
+        let mut patience = Patience::new(worker.proxy.config.limits.keep_alive_timeout);
         loop {
-            let idle = limits.keep_alive_timeout;
-            self.writer.release();
-            let readable = tokio::select! {
-                readable = timeout(idle, self.reader.wait_readable()) => readable,
-                _ = draining.wait_for(|draining| *draining) => return,
-            };
-            if !matches!(readable, Ok(Ok(true))) {
+            if !poll_fn(|context| self.poll_arrival(&mut patience, over.as_mut(), context)).await {
                 return;
             }
-            let next = match timeout(limits.head_timeout, self.reader.request_head()).await {
-                Ok(Ok(Some(head))) => match self.request(head).await {
+            let answered = poll_fn(|context| Poll::Ready(self.answer_from_memory(context))).await;
+            let next = match answered {
+                Some(Shortly::Answered) => Next::Continue,
+                Some(Shortly::Sending { record, written }) => self.send_rest(*record, written).await,
+                // Boxed, so that a connection that is idle needs no room for it.
+                None => match Box::pin(self.next_request()).await {
                     Requested::Answered(next) => next,
                     Requested::Tunnel(opening) => return self.tunnel(*opening).await,
                     Requested::Switch(record, switched) => return self.switch(*record, *switched).await,
                 },
-                Ok(
-                    Ok(None)
-                    | Err(ReadError::Io(_) | ReadError::Closed | ReadError::Parse(ParseError::Truncated)),
-                ) => return,
-                Ok(Err(ReadError::Parse(error))) => self.unreadable(&error.into()).await,
-                Err(_) => {
-                    let reason = "the head of the request took too long".into();
-                    self.unreadable(&Rejection { status: StatusCode::REQUEST_TIMEOUT, reason }).await
-                }
             };
             match next {
-                Next::Continue => {}
+                Next::Continue => patience.begin_anew(),
                 Next::Close => return self.linger().await,
                 Next::Cut => return,
                 Next::Reset => return self.writer.into_inner().abort(),
             }
         }
+    }
+
+    /// Whether the next request has begun to arrive (`true`), or none will.
+    fn poll_arrival(
+        &mut self,
+        patience: &mut Patience,
+        over: Pin<&mut impl Future>,
+        context: &mut Context<'_>,
+    ) -> Poll<bool> {
+        if let Poll::Ready(readable) = self.reader.poll_readable(context) {
+            return Poll::Ready(matches!(readable, Ok(true)));
+        }
+        self.writer.release();
+        if over.poll(context).is_ready() || patience.poll_over(context).is_ready() {
+            return Poll::Ready(false);
+        }
+        Poll::Pending
+    }
+
+    /// Answers the next request if that takes the short way.
+    fn answer_from_memory(&mut self, context: &mut Context<'_>) -> Option<Shortly> {
+        let Self { entrance, reader, writer } = self;
+        reader.answer_in_place(|head| {
+            let started = writer.written();
+            let hit = hit::gather(entrance, &head, writer)?;
+            let flushed = writer.poll_flush(context);
+            let content = hit.content_bytes();
+            let sent = writer.written().saturating_sub(started);
+            let transaction = hit.transaction(entrance, &head, (sent, content));
+            if matches!(flushed, Poll::Ready(Ok(()))) {
+                record::tell(entrance.proxy(), &transaction);
+                return Some(Shortly::Answered);
+            }
+            let record = Box::new(Record::since(hit.began(), entrance, transaction.into_owned()));
+            Some(Shortly::Sending { record, written: started })
+        })
+    }
+
+    /// Sends what the client did not take at once of an answer that began when so many bytes had been `written`.
+    async fn send_rest(&mut self, mut record: Record, written: u64) -> Next {
+        let pace = self.entrance.proxy().config.limits.client_write_timeout;
+        let flushed = timeout(pace, self.writer.flush()).await;
+        let sent = self.writer.written().saturating_sub(written);
+        let content = record.transaction.body_sent;
+        match flushed {
+            Ok(Ok(())) => {
+                record.finish(None, (sent, content), 0, Ending::Complete);
+                Next::Continue
+            }
+            _ => {
+                record.transaction.body_sent = 0;
+                record.finish(None, (sent, 0), 0, Ending::ClientAborted);
+                Next::Cut
+            }
+        }
+    }
+
+    /// The next request, of which something has arrived.
+    async fn next_request(&mut self) -> Requested {
+        let limits = &Arc::clone(&self.entrance.worker).proxy.config.limits;
+        Requested::Answered(match timeout(limits.head_timeout, self.reader.request_head()).await {
+            Ok(Ok(Some(head))) => return self.request(head).await,
+            Ok(
+                Ok(None)
+                | Err(ReadError::Io(_) | ReadError::Closed | ReadError::Parse(ParseError::Truncated)),
+            ) => Next::Cut,
+            Ok(Err(ReadError::Parse(error))) => self.unreadable(&error.into()).await,
+            Err(_) => {
+                let reason = "the head of the request took too long".into();
+                self.unreadable(&Rejection { status: StatusCode::REQUEST_TIMEOUT, reason }).await
+            }
+        })
     }
 
     /// One request.
@@ -291,6 +357,46 @@ impl<H: Halves> Connection<H> {
             while matches!(read.read(&mut buffer).await, Ok(1..)) {}
         };
         let _ = timeout(LINGER, drop_all).await;
+    }
+}
+
+/// What became of a request that took the short way.
+enum Shortly {
+    Answered,
+    /// The client has not taken all of it yet; the answer began when so many bytes had been written.
+    Sending {
+        record: Box<Record>,
+        written: u64,
+    },
+}
+
+/// How long a connection may be idle. Most wait for a moment only, so that the timer is not set for each wait: it rings when
+/// one that began earlier could have been over, and is set anew then.
+struct Patience {
+    limit: Duration,
+    since: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Patience {
+    fn new(limit: Duration) -> Self {
+        Self { limit, since: Instant::now(), timer: Box::pin(sleep(limit)) }
+    }
+
+    /// The wait begins now.
+    fn begin_anew(&mut self) {
+        self.since = Instant::now();
+    }
+
+    fn poll_over(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.timer.as_mut().poll(context));
+            let end = self.since + self.limit;
+            if end <= Instant::now() {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(end);
+        }
     }
 }
 

@@ -58,7 +58,13 @@ impl Entrance {
         asked || bare.parse() == Ok(self.local.ip()) || host.eq_ignore_ascii_case(pages::OWN_NAME)
     }
 
-    fn way(&self) -> Way<'_> {
+    /// Whether the rules of access let this client ask for anything. Whoever may reach a reverse listener may ask there.
+    pub(crate) fn permits_client(&self) -> bool {
+        matches!(self.listener.kind, ListenerKind::Reverse { .. })
+            || self.proxy().rules.permits_client(self.client.ip())
+    }
+
+    pub(crate) fn way(&self) -> Way<'_> {
         match (&self.inside, &self.listener.kind) {
             (Some(tunnel), _) => Way::Inside(tunnel),
             (None, ListenerKind::Forward) => Way::Forward,
@@ -74,8 +80,7 @@ impl Entrance {
         let request = ProxyRequest::read(head, arrival, &proxy.own.names.pseudonym)
             .map_err(|rejection| Box::new(proxy.own.rejection(&rejection, now)))?;
         record.target(&request);
-        let forward = matches!(self.listener.kind, ListenerKind::Forward);
-        if forward && !proxy.rules.permits_client(self.client.ip()) {
+        if !self.permits_client() {
             return Err(Box::new(proxy.own.denied_client(self.client, now)));
         }
         Ok(request)

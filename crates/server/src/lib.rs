@@ -18,6 +18,7 @@ pub mod control;
 mod entrance;
 mod error;
 mod fetch;
+mod hit;
 mod http1;
 mod http2;
 mod intercept;

@@ -13,12 +13,12 @@ use crate::entrance::Entrance;
 use crate::http1::RequestHead;
 use crate::request::{ProxyRequest, Target};
 use crate::respond::Answer;
-use crate::shared::Worker;
+use crate::shared::{Proxy, Worker};
 use crate::transaction::{Ending, NextHop, Outcome, Transaction};
 
 /// What the log will be told of a request, as it becomes known.
 pub(crate) struct Record {
-    pub(crate) transaction: Transaction,
+    pub(crate) transaction: Transaction<'static>,
     worker: Arc<Worker>,
     began: Instant,
     told: bool,
@@ -35,17 +35,18 @@ impl Drop for Record {
 
 impl Record {
     pub(crate) fn new(entrance: &Entrance, head: &RequestHead) -> Self {
-        let text =
-            |name: &str| head.fields.first(name).map(|value| String::from_utf8_lossy(value).into_owned());
+        let text = |name: &str| {
+            head.fields.first(name).map(|value| String::from_utf8_lossy(value).into_owned().into())
+        };
         Self::of(
             entrance,
             Transaction {
-                method: head.method.to_string(),
-                target: String::from_utf8_lossy(&head.target).into_owned(),
+                method: head.method.to_string().into(),
+                target: String::from_utf8_lossy(&head.target).into_owned().into(),
                 version: head.version.as_str(),
                 referer: text("referer"),
                 user_agent: text("user-agent"),
-                ..Self::blank(entrance)
+                ..blank(entrance, entrance.proxy().clock.now())
             },
         )
     }
@@ -58,36 +59,19 @@ impl Record {
             }
             _ => "error:invalid-request",
         };
-        Self::of(entrance, Transaction { target: target.to_owned(), ..Self::blank(entrance) })
+        Self::of(
+            entrance,
+            Transaction { target: target.into(), ..blank(entrance, entrance.proxy().clock.now()) },
+        )
     }
 
-    fn of(entrance: &Entrance, transaction: Transaction) -> Self {
-        Self { transaction, worker: Arc::clone(&entrance.worker), began: Instant::now(), told: false }
+    fn of(entrance: &Entrance, transaction: Transaction<'static>) -> Self {
+        Self::since(Instant::now(), entrance, transaction)
     }
 
-    fn blank(entrance: &Entrance) -> Transaction {
-        Transaction {
-            started: entrance.proxy().clock.now(),
-            duration: Duration::ZERO,
-            client: entrance.client,
-            method: "NONE".to_owned(),
-            target: String::new(),
-            version: "HTTP/1.1",
-            status: 0,
-            bytes_sent: 0,
-            body_sent: 0,
-            body_received: 0,
-            origin_received: 0,
-            outcome: Outcome::Invalid,
-            ending: Ending::Complete,
-            forwarded: None,
-            stored: false,
-            detail: None,
-            next_hop: NextHop::None,
-            content_type: None,
-            referer: None,
-            user_agent: None,
-        }
+    /// Of a request that began earlier.
+    pub(crate) fn since(began: Instant, entrance: &Entrance, transaction: Transaction<'static>) -> Self {
+        Self { transaction, worker: Arc::clone(&entrance.worker), began, told: false }
     }
 
     pub(crate) fn started(&self) -> Timestamp {
@@ -97,9 +81,9 @@ impl Record {
     /// The target by which the request is known from here on.
     pub(crate) fn target(&mut self, request: &ProxyRequest) {
         self.transaction.target = match &request.target {
-            Target::Uri(uri) | Target::Server(uri) => uri.to_string(),
-            Target::Tunnel(to) => format!("{}:{}", to.host(), to.port()),
-            Target::Own(path) => path.clone(),
+            Target::Uri(uri) | Target::Server(uri) => uri.to_string().into(),
+            Target::Tunnel(to) => format!("{}:{}", to.host(), to.port()).into(),
+            Target::Own(path) => path.clone().into(),
         };
     }
 
@@ -114,10 +98,10 @@ impl Record {
             transaction.outcome = answer.outcome;
             transaction.forwarded = answer.forwarded;
             transaction.stored = answer.stored;
-            transaction.detail.clone_from(&answer.detail);
+            transaction.detail = answer.detail.clone().map(Into::into);
             transaction.next_hop = answer.next_hop.clone();
             let kind = answer.fields.first("content-type");
-            transaction.content_type = kind.map(|value| String::from_utf8_lossy(value).into_owned());
+            transaction.content_type = kind.map(|value| String::from_utf8_lossy(value).into_owned().into());
             transaction.origin_received = match (&answer.next_hop, &answer.content) {
                 (NextHop::None, _) => 0,
                 (_, Content::Origin(body)) => body.received(),
@@ -130,13 +114,43 @@ impl Record {
     fn tell(&mut self) {
         self.told = true;
         self.transaction.duration = self.began.elapsed();
-        let proxy = &self.worker.proxy;
-        proxy.metrics.record(&self.transaction);
-        if let Some(ledger) = &proxy.ledger {
-            ledger.enter(&self.transaction);
-        }
-        if let Some(log) = &proxy.access_log {
-            log.log(&self.transaction);
-        }
+        tell(&self.worker.proxy, &self.transaction);
+    }
+}
+
+/// Tells all who want to hear of requests.
+pub(crate) fn tell(proxy: &Proxy, transaction: &Transaction<'_>) {
+    proxy.metrics.record(transaction);
+    if let Some(ledger) = &proxy.ledger {
+        ledger.enter(transaction);
+    }
+    if let Some(log) = &proxy.access_log {
+        log.log(transaction);
+    }
+}
+
+/// What is known of a request before anything of it was read.
+pub(crate) fn blank(entrance: &Entrance, started: Timestamp) -> Transaction<'static> {
+    Transaction {
+        started,
+        duration: Duration::ZERO,
+        client: entrance.client,
+        method: "NONE".into(),
+        target: "".into(),
+        version: "HTTP/1.1",
+        status: 0,
+        bytes_sent: 0,
+        body_sent: 0,
+        body_received: 0,
+        origin_received: 0,
+        outcome: Outcome::Invalid,
+        ending: Ending::Complete,
+        forwarded: None,
+        stored: false,
+        detail: None,
+        next_hop: NextHop::None,
+        content_type: None,
+        referer: None,
+        user_agent: None,
     }
 }

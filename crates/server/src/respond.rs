@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use larder_policy::{CurrentAge, Fields, ForwardReason, HttpDate, Timestamp};
+use larder_policy::{Fields, ForwardReason, HttpDate, Timestamp};
 
 use crate::body::{Content, ContentError};
 use crate::error::UpstreamError;
@@ -162,6 +162,8 @@ pub(crate) struct Names {
     pub(crate) name: String,
     /// In `Via`: tells this process from another of the same name, so that a loop is not mistaken for a chain.
     pub(crate) pseudonym: String,
+    /// The number that the pseudonym ends in.
+    pub(crate) instance: u32,
 }
 
 /// What `Cache-Status` says of an answer (RFC 9211).
@@ -220,8 +222,8 @@ pub(crate) fn version_digits(version: Version) -> &'static str {
 }
 
 /// The age of a stored response, in place of whatever age it came with (RFC 9111, 5.1).
-pub(crate) fn set_age(fields: &mut Fields, age: CurrentAge) {
-    let _ = fields.set("Age", age.as_secs().to_string().as_bytes());
+pub(crate) fn set_age(fields: &mut Fields, age: impl std::fmt::Display) {
+    let _ = fields.set("Age", age.to_string().as_bytes());
 }
 
 /// Adds a field made here. A value that is no field value is left out rather than sent.

@@ -81,8 +81,8 @@ impl Server {
             config.offline,
             &config.limits,
         ));
-        let names =
-            Names { name: config.name.clone(), pseudonym: format!("{}-{:08x}", config.name, instance()) };
+        let (name, instance) = (config.name.clone(), instance());
+        let names = Names { pseudonym: format!("{name}-{instance:08x}"), name, instance };
         let proxy = Arc::new(Proxy {
             flights,
             connections: Arc::new(ConnectionLimits::new(&limits)),

@@ -1,5 +1,6 @@
 //! One request and what became of it: what the access log and the metrics are told.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -70,7 +71,7 @@ pub(crate) enum Ending {
 
 /// One finished request.
 #[derive(Debug, Clone)]
-pub(crate) struct Transaction {
+pub(crate) struct Transaction<'a> {
     /// When the head had been read.
     pub(crate) started: Timestamp,
     /// From then to the last byte sent.
@@ -78,9 +79,9 @@ pub(crate) struct Transaction {
     /// The client's address.
     pub(crate) client: SocketAddr,
     /// Method as sent; `NONE` when nothing could be parsed.
-    pub(crate) method: String,
+    pub(crate) method: Cow<'a, str>,
     /// The target URI, `host:port` for CONNECT, `error:...` when nothing could be parsed.
-    pub(crate) target: String,
+    pub(crate) target: Cow<'a, str>,
     /// `HTTP/1.0` or `HTTP/1.1`.
     pub(crate) version: &'static str,
     /// The status sent; 0 when nothing was.
@@ -102,13 +103,29 @@ pub(crate) struct Transaction {
     /// Whether the response went into the store.
     pub(crate) stored: bool,
     /// Why it did not, in one word, or a rule that was applied.
-    pub(crate) detail: Option<String>,
+    pub(crate) detail: Option<Cow<'a, str>>,
     /// Which next hop was used.
     pub(crate) next_hop: NextHop,
     /// `Content-Type` of the response.
-    pub(crate) content_type: Option<String>,
+    pub(crate) content_type: Option<Cow<'a, str>>,
     /// `Referer` of the request.
-    pub(crate) referer: Option<String>,
+    pub(crate) referer: Option<Cow<'a, str>>,
     /// `User-Agent` of the request.
-    pub(crate) user_agent: Option<String>,
+    pub(crate) user_agent: Option<Cow<'a, str>>,
+}
+
+impl Transaction<'_> {
+    /// The same with texts of its own.
+    pub(crate) fn into_owned(self) -> Transaction<'static> {
+        let own = |text: Option<Cow<'_, str>>| text.map(|text| Cow::Owned(text.into_owned()));
+        Transaction {
+            method: Cow::Owned(self.method.into_owned()),
+            target: Cow::Owned(self.target.into_owned()),
+            detail: own(self.detail),
+            content_type: own(self.content_type),
+            referer: own(self.referer),
+            user_agent: own(self.user_agent),
+            ..self
+        }
+    }
 }

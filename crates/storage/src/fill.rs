@@ -18,8 +18,8 @@ mod part;
 
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use larder_policy::StoredResponse;
@@ -356,6 +356,7 @@ pub(crate) fn new_core(
         partial,
         sequence: AtomicU64::new(0),
         touched: AtomicU32::new(shared.now()),
+        prepared: OnceLock::new(),
         blobs: shared.blobs.clone(),
     })
 }

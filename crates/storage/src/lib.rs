@@ -78,7 +78,7 @@ pub use options::{Options, Verify};
 pub use purge::Removal;
 pub use stats::{IndexState, Stats};
 pub use store::Store;
-pub use stored::{Stored, Tier, Variants};
+pub use stored::{PreparedHead, Stored, Tier, Variants};
 pub use verify::{Checked, Fault, FaultKind, Repair, VerifyReport};
 
 /// For the fuzz targets: not part of the interface.

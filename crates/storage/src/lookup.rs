@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -312,6 +312,7 @@ impl Lookup {
             partial: None,
             sequence: AtomicU64::new(head.sequence),
             touched: AtomicU32::new(self.shared.now()),
+            prepared: OnceLock::new(),
             blobs: self.shared.blobs.clone(),
         })
     }

@@ -89,12 +89,12 @@ impl Memory {
         }
     }
 
-    /// All variants under a key, if they are here.
-    pub(crate) fn get(&self, key: &CacheKey) -> Option<Variants> {
+    /// All variants under the key with this text, if they are here.
+    pub(crate) fn get(&self, key: &str) -> Option<Variants> {
         let (hash, mut shard) = self.shard(key)?;
         let shard = &mut *shard;
         let slot = shard.slots.get(&hash)?;
-        if slot.key != *key {
+        if slot.key.as_str() != key {
             return None;
         }
         shard.eviction.access(slot.number, hash);
@@ -104,12 +104,12 @@ impl Memory {
 
     /// To be taken before a lookup goes to the directory, for [`Memory::insert`].
     pub(crate) fn generation(&self, key: &CacheKey) -> Generation {
-        Generation(self.shard(key).map_or(0, |(_, shard)| shard.generation))
+        Generation(self.shard(key.as_str()).map_or(0, |(_, shard)| shard.generation))
     }
 
     /// Keeps what a lookup read from disk, unless the writer changed something meanwhile.
     pub(crate) fn insert(&self, key: &CacheKey, variants: &[Arc<Core>], since: Generation) {
-        let Some((hash, mut shard)) = self.shard(key) else { return };
+        let Some((hash, mut shard)) = self.shard(key.as_str()) else { return };
         if shard.generation == since.0 {
             self.put(&mut shard, hash, key, variants);
         }
@@ -117,7 +117,7 @@ impl Memory {
 
     /// The writer has stored a response. `alone` says that no other variant is on disk.
     pub(crate) fn stored(&self, core: &Arc<Core>, alone: bool, most: usize) {
-        let Some((hash, mut shard)) = self.shard(&core.key) else { return };
+        let Some((hash, mut shard)) = self.shard(core.key.as_str()) else { return };
         shard.generation += 1;
         let mut variants = vec![core.clone()];
         match shard.slots.get(&hash).filter(|slot| slot.key == core.key) {
@@ -133,7 +133,7 @@ impl Memory {
 
     /// The writer has removed all variants of a key. Returns how many were here.
     pub(crate) fn remove(&self, key: &CacheKey) -> usize {
-        let Some((hash, mut shard)) = self.shard(key) else { return 0 };
+        let Some((hash, mut shard)) = self.shard(key.as_str()) else { return 0 };
         shard.generation += 1;
         if shard.slots.get(&hash).is_some_and(|slot| slot.key == *key) {
             return shard.drop_slot(hash);
@@ -143,7 +143,7 @@ impl Memory {
 
     /// The writer has removed one variant of a key.
     pub(crate) fn remove_variant(&self, key: &CacheKey, variant: VariantTag) {
-        let Some((hash, mut shard)) = self.shard(key) else { return };
+        let Some((hash, mut shard)) = self.shard(key.as_str()) else { return };
         shard.generation += 1;
         let here = |slot: &&Slot| {
             slot.key == *key && slot.variants.iter().any(|stored| stored.core.variant == variant)
@@ -179,8 +179,8 @@ impl Memory {
         })
     }
 
-    fn shard(&self, key: &CacheKey) -> Option<(u64, MutexGuard<'_, Shard>)> {
-        let hash = self.hasher.hash_one(key.as_str());
+    fn shard(&self, key: &str) -> Option<(u64, MutexGuard<'_, Shard>)> {
+        let hash = self.hasher.hash_one(key);
         // The map takes the lowest and the highest bits.
         let index = (hash >> 32) as usize % self.shards.len().max(1);
         let shard = self.shards.get(index)?;

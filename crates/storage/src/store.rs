@@ -90,6 +90,12 @@ impl Store {
     /// All variants under a key, if the memory tier has them. No I/O and no waiting.
     #[must_use]
     pub fn cached(&self, key: &CacheKey) -> Option<Variants> {
+        self.cached_as(key.as_str())
+    }
+
+    /// [`cached`](Self::cached), by the text of the key.
+    #[must_use]
+    pub fn cached_as(&self, key: &str) -> Option<Variants> {
         let shared = &self.handle.shared;
         let variants = shared.memory.get(key)?;
         let bad = |core: &Core| core.inline.is_none() && shared.blobs.condemned.contains(&core.digest);

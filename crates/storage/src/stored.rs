@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use larder_policy::{CacheKey, Candidate, Held, StoredResponse};
@@ -15,8 +15,8 @@ use crate::directory::{Fingerprint, VariantTag};
 use crate::partial::Partial;
 use crate::record::{BodyFile, FileKind};
 
-/// What a response takes in memory beside its key, fields and body.
-const OVERHEAD: usize = 640;
+/// What a response takes in memory beside its key, fields and body, what a server adds to its head included.
+const OVERHEAD: usize = 896;
 
 /// All stored responses under one cache key, the one stored last first.
 pub type Variants = Arc<[Arc<Stored>]>;
@@ -28,6 +28,17 @@ pub enum Tier {
     Memory,
     /// On disk.
     Disk,
+}
+
+/// What a server makes of a response's head once, to send it again and again: a text with one gap in it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PreparedHead {
+    /// Who made it. Another server would have made another.
+    pub maker: u64,
+    /// The head without what goes into the gap.
+    pub text: Box<[u8]>,
+    /// Where the gap is in `text`.
+    pub gap: usize,
 }
 
 /// One stored response. Cheap to clone through its `Arc`; it stays readable while it is evicted or replaced.
@@ -54,6 +65,8 @@ pub(crate) struct Core {
     pub(crate) sequence: AtomicU64,
     /// Second of the store's clock at which the eviction order last heard of a hit.
     pub(crate) touched: AtomicU32,
+    /// None inside: it cannot be prepared.
+    pub(crate) prepared: OnceLock<Option<PreparedHead>>,
     pub(crate) blobs: Arc<Blobs>,
 }
 
@@ -114,6 +127,12 @@ impl Stored {
         self.core.inline.as_ref()
     }
 
+    /// The prepared head; `prepare` makes it when it is asked for first, or says that there can be none. It counts
+    /// in the memory that the response takes.
+    pub fn prepared_head(&self, prepare: impl FnOnce() -> Option<PreparedHead>) -> Option<&PreparedHead> {
+        self.core.prepared.get_or_init(prepare).as_ref()
+    }
+
     /// Reads bytes `range` of the body; what lies beyond its end is left out. A part that can grow is read by positions in
     /// the representation, and only what is here can be read.
     ///
@@ -138,7 +157,8 @@ impl Core {
     pub(crate) fn weight(&self) -> usize {
         OVERHEAD
             + self.key.as_str().len()
-            + self.response.fields().as_wire().len()
+            // As they came, and as they are prepared to be sent.
+            + 2 * self.response.fields().as_wire().len()
             + self.inline.as_ref().map_or(0, Bytes::len)
     }
 

@@ -56,6 +56,12 @@ pub fn recognise(target: &TargetUri) -> Option<Rule> {
     ECOSYSTEMS.into_iter().find_map(|ecosystem| ecosystem.recognise(target))
 }
 
+/// Whether [`Active::key`] may leave something out of a target with this path.
+pub(crate) fn may_be_signed(path_and_query: &str) -> bool {
+    let path = path_and_query.split_once('?').map_or(path_and_query, |(path, _)| path);
+    signed::names_digest(path)
+}
+
 impl Active {
     /// [`recognise`], among these.
     pub fn recognise(self, target: &TargetUri) -> Option<Rule> {

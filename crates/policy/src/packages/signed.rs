@@ -117,6 +117,11 @@ pub(super) fn is_object(target: &TargetUri) -> bool {
     target.query().is_some() && digest_of(target.path()).is_some()
 }
 
+/// Whether the end of a path names a digest, without which no signature is left out.
+pub(super) fn names_digest(path: &str) -> bool {
+    digest_of(path).is_some()
+}
+
 /// The digest that the end of a path names: `…/sha256:HEX`, `…/HEX`, or `…/sha256/ab/HEX/data`.
 fn digest_of(path: &str) -> Option<ExpectedDigest> {
     let mut segments = path.rsplit('/');

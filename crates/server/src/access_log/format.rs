@@ -55,7 +55,7 @@ use crate::transaction::{Ending, NextHop, Outcome, Transaction};
 
 /// Appends the transaction's line, its line feed included. Writing to a `String` cannot fail, so results of
 /// `write!` are dropped.
-pub(super) fn append_line(line: &mut String, format: AccessLogFormat, transaction: &Transaction) {
+pub(super) fn append_line(line: &mut String, format: AccessLogFormat, transaction: &Transaction<'_>) {
     match format {
         AccessLogFormat::Squid => append_squid(line, transaction),
         AccessLogFormat::Common => append_common(line, transaction),
@@ -72,7 +72,7 @@ pub(super) fn append_line(line: &mut String, format: AccessLogFormat, transactio
     line.push('\n');
 }
 
-fn append_squid(line: &mut String, transaction: &Transaction) {
+fn append_squid(line: &mut String, transaction: &Transaction<'_>) {
     let ended = transaction.started.saturating_add(transaction.duration).as_millis();
     let _ = write!(
         line,
@@ -98,7 +98,7 @@ fn append_squid(line: &mut String, transaction: &Transaction) {
 }
 
 /// Squid's result code, shown with its suffix.
-pub(super) struct ResultCode<'a>(pub(super) &'a Transaction);
+pub(super) struct ResultCode<'a>(pub(super) &'a Transaction<'a>);
 
 impl fmt::Display for ResultCode<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -110,7 +110,7 @@ impl fmt::Display for ResultCode<'_> {
     }
 }
 
-fn result_code(transaction: &Transaction) -> &'static str {
+fn result_code(transaction: &Transaction<'_>) -> &'static str {
     match transaction.outcome {
         Outcome::Hit => "TCP_HIT",
         Outcome::MemoryHit => "TCP_MEM_HIT",
@@ -132,7 +132,7 @@ fn result_code(transaction: &Transaction) -> &'static str {
     }
 }
 
-fn append_common(line: &mut String, transaction: &Transaction) {
+fn append_common(line: &mut String, transaction: &Transaction<'_>) {
     let _ = write!(line, "{} - - [{}] \"", address(transaction.client), Clf(transaction.started));
     push_quoted_word(line, &transaction.method);
     line.push(' ');
@@ -197,22 +197,22 @@ pub(super) mod tests {
     use super::*;
     use crate::metrics::tests::{miss, transaction};
 
-    pub(in crate::access_log) fn line(format: AccessLogFormat, transaction: &Transaction) -> String {
+    pub(in crate::access_log) fn line(format: AccessLogFormat, transaction: &Transaction<'_>) -> String {
         let mut line = String::new();
         append_line(&mut line, format, transaction);
         line
     }
 
     /// Everything that a peer can choose is hostile.
-    pub(in crate::access_log) fn hostile() -> Transaction {
+    pub(in crate::access_log) fn hostile() -> Transaction<'static> {
         let text = "a\r\nGET / \"x\\y\" \u{1b}[31m\u{7f}\u{85}\u{2028}\u{202e}é";
         Transaction {
-            method: "GE\tT\"".to_owned(),
-            target: format!("http://h.example/{text}"),
-            detail: Some(text.to_owned()),
-            content_type: Some(text.to_owned()),
-            referer: Some(text.to_owned()),
-            user_agent: Some(text.to_owned()),
+            method: "GE\tT\"".into(),
+            target: format!("http://h.example/{text}").into(),
+            detail: Some(text.into()),
+            content_type: Some(text.into()),
+            referer: Some(text.into()),
+            user_agent: Some(text.into()),
             ..transaction()
         }
     }
@@ -221,8 +221,8 @@ pub(super) mod tests {
     fn squid_lines_are_as_squid_writes_them() {
         let tunnel = Transaction {
             client: "[2001:db8::5]:50000".parse().unwrap(),
-            method: "CONNECT".to_owned(),
-            target: "origin.example:443".to_owned(),
+            method: "CONNECT".into(),
+            target: "origin.example:443".into(),
             outcome: Outcome::Tunnel,
             duration: Duration::from_secs(3_600),
             next_hop: NextHop::Parent("[2001:db8::9]:3128".parse().unwrap()),
@@ -231,8 +231,8 @@ pub(super) mod tests {
         };
         let invalid = Transaction {
             client: "[::ffff:192.0.2.33]:50000".parse().unwrap(),
-            method: "NONE".to_owned(),
-            target: "error:invalid-request".to_owned(),
+            method: "NONE".into(),
+            target: "error:invalid-request".into(),
             outcome: Outcome::Invalid,
             status: 400,
             ..transaction()
@@ -285,7 +285,7 @@ pub(super) mod tests {
     #[test]
     fn combined_adds_referer_and_user_agent() {
         let transaction =
-            Transaction { user_agent: Some("Debian APT-HTTP/1.3 (2.6.1)".to_owned()), ..transaction() };
+            Transaction { user_agent: Some("Debian APT-HTTP/1.3 (2.6.1)".into()), ..transaction() };
         assert_eq!(
             line(AccessLogFormat::Combined, &transaction),
             "192.0.2.33 - - [23/Nov/2026:16:00:00 +0000] \"GET http://origin.example/pool/a.deb?x=1 HTTP/1.1\" 200 1000 \"-\" \"Debian APT-HTTP/1.3 (2.6.1)\"\n"

@@ -70,7 +70,7 @@ impl<T: fmt::Display> Serialize for Shown<T> {
 }
 
 /// Appends the object, without a line feed.
-pub(super) fn append(line: &mut String, transaction: &Transaction) {
+pub(super) fn append(line: &mut String, transaction: &Transaction<'_>) {
     let (next_hop, next_hop_kind) = match transaction.next_hop {
         NextHop::None => (None, None),
         NextHop::Origin(origin) => (Some(origin), Some("origin")),
@@ -159,7 +159,7 @@ mod tests {
             )
         );
         let aborted =
-            Transaction { ending: Ending::OriginAborted, detail: Some("apt-pool".to_owned()), ..miss() };
+            Transaction { ending: Ending::OriginAborted, detail: Some("apt-pool".into()), ..miss() };
         assert_eq!(
             line(AccessLogFormat::Json, &aborted),
             concat!(
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_reader_of_json_gets_back_what_the_peer_sent() {
-        let transaction = Transaction { referer: Some("\u{1f980}".to_owned()), ..hostile() };
+        let transaction = Transaction { referer: Some("\u{1f980}".into()), ..hostile() };
         let value: serde_json::Value =
             serde_json::from_str(&line(AccessLogFormat::Json, &transaction)).unwrap();
         assert_eq!(value["user_agent"].as_str(), transaction.user_agent.as_deref());

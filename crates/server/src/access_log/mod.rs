@@ -81,7 +81,7 @@ impl AccessLog {
     }
 
     /// Queues the transaction's line, or drops and counts it when the queue is full or the log closed.
-    pub(crate) fn log(&self, transaction: &Transaction) {
+    pub(crate) fn log(&self, transaction: &Transaction<'_>) {
         thread_local! {
             static LINE: RefCell<String> = const { RefCell::new(String::new()) };
         }

@@ -55,6 +55,14 @@ pub(super) fn write_response_head(
     out.extend_from_slice(b"\r\n");
 }
 
+/// The head of a response with the usual reason phrase.
+pub(crate) fn response_head(status: StatusCode, fields: &Fields) -> Vec<u8> {
+    let mut out = Vec::new();
+    let reason = status.canonical_reason().unwrap_or_default();
+    write_response_head(&mut out, Version::Http11, status, reason.as_bytes(), fields);
+    out
+}
+
 /// Frames one body and holds it to what its head announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyEncoder {

@@ -104,6 +104,19 @@ pub(crate) fn parse_response(
     response(buf, limits, &mut Scan::default())
 }
 
+/// The head of a request where it lies in the buffer; its target and `Host` are not judged yet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RequestInPlace<'b, 'h> {
+    /// The method, in the letter case received: a token.
+    pub(crate) method: &'b str,
+    /// The request target as received: one or more bytes of `%x21-7E`.
+    pub(crate) target: &'b str,
+    /// The version.
+    pub(crate) version: Version,
+    /// The field lines in the order received.
+    pub(crate) fields: &'h [Header<'b>],
+}
+
 /// Reads the head of a request from the start of `buf`; with it comes the number of bytes it took. `None`: not whole yet,
 /// in which case the next call, with more of the same bytes, goes on where this one stopped.
 ///
@@ -116,8 +129,28 @@ pub(super) fn request(
     limits: &HeadLimits,
     scan: &mut Scan,
 ) -> Result<Option<(RequestHead, usize)>, ParseError> {
+    request_in_place(buf, limits, scan, |head| {
+        Ok(RequestHead {
+            method: Method::from_bytes(head.method.as_bytes()).map_err(|_| ParseError::Method)?,
+            target: head.target.as_bytes().to_vec(),
+            version: head.version,
+            fields: fields(head.fields, buf.len())?,
+        })
+    })
+}
+
+/// [`request`], but what is made of the head is the caller's to say.
+///
+/// # Errors
+/// As [`request`], and the caller's.
+pub(super) fn request_in_place<T>(
+    buf: &[u8],
+    limits: &HeadLimits,
+    scan: &mut Scan,
+    make: impl FnOnce(RequestInPlace<'_, '_>) -> Result<T, ParseError>,
+) -> Result<Option<(T, usize)>, ParseError> {
     let Some((found, text)) = locate(buf, limits, scan, Section::Request)? else { return Ok(None) };
-    let head = with_places(found.lines, |places| {
+    let made = with_places(found.lines, |places| {
         let mut parsed = httparse::Request::new(&mut []);
         let complete = matches!(parsed.parse_with_uninit_headers(text, places), Ok(Status::Complete(end)) if end == text.len());
         let (Some(method), Some(target), Some(version), true) =
@@ -128,14 +161,9 @@ pub(super) fn request(
         if !target.is_ascii() {
             return Err(ParseError::Target);
         }
-        Ok(RequestHead {
-            method: Method::from_bytes(method.as_bytes()).map_err(|_| ParseError::Method)?,
-            target: target.as_bytes().to_vec(),
-            version,
-            fields: fields(parsed.headers, text.len())?,
-        })
+        make(RequestInPlace { method, target, version, fields: parsed.headers })
     })?;
-    Ok(Some((head, found.bytes.end)))
+    Ok(Some((made, found.bytes.end)))
 }
 
 /// Reads the head of a response from the start of `buf`, as [`request`] does a request's.

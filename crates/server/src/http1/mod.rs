@@ -29,10 +29,10 @@ mod trailers;
 mod writer;
 
 pub(crate) use decoder::{BodyDecoder, Decoded};
-pub(crate) use encoder::BodyEncoder;
+pub(crate) use encoder::{BodyEncoder, response_head};
 pub(crate) use error::{ErrorKind, ParseError, ReadError};
 pub(crate) use framing::{Framing, content_length, persists, request_framing, response_framing};
-pub(crate) use head::{HeadLimits, RequestHead, ResponseHead, Version, parse_request};
+pub(crate) use head::{HeadLimits, RequestHead, RequestInPlace, ResponseHead, Version, parse_request};
 pub(crate) use reader::Reader;
 pub(crate) use trailers::drop_forbidden as drop_forbidden_trailers;
 pub(crate) use writer::Writer;

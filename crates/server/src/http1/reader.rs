@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use super::decoder::{BodyDecoder, Decoded};
 use super::error::{ParseError, ReadError};
-use super::head::{self, HeadLimits, RequestHead, ResponseHead};
+use super::head::{self, HeadLimits, RequestHead, RequestInPlace, ResponseHead};
 use super::scan::Scan;
 
 /// What a read may bring before anything else was read; on the stack while it lasts.
@@ -61,17 +61,39 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         !self.buf.is_empty()
     }
 
-    /// Waits until a byte of the next head is there, or the end of the stream (`false`). While it waits, the reader
-    /// holds at most 2 KiB. Cancel-safe.
+    /// Whether a byte of the next head is there (`true`), or the end of the stream (`false`). While that is not known, the
+    /// reader holds at most 2 KiB.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub(crate) fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.has_started() {
+            return Poll::Ready(Ok(true));
+        }
+        self.poll_first(context).map_ok(|read| read > 0)
+    }
+
+    /// Waits for what [`poll_readable`](Self::poll_readable) tells. Cancel-safe.
     ///
     /// # Errors
     /// Those of the stream.
     pub(crate) async fn wait_readable(&mut self) -> io::Result<bool> {
-        if self.has_started() {
-            return Ok(true);
+        std::future::poll_fn(|context| self.poll_readable(context)).await
+    }
+
+    /// Shows the head of the next request where it lies, if all of it has arrived at once and it is one. What `answer` answers is
+    /// taken from the stream; what it does not, and all else, is there for [`request_head`](Self::request_head).
+    pub(crate) fn answer_in_place<T>(
+        &mut self,
+        answer: impl FnOnce(RequestInPlace<'_, '_>) -> Option<T>,
+    ) -> Option<T> {
+        if self.scan != Scan::default() {
+            return None;
         }
-        let read = std::future::poll_fn(|context| self.poll_first(context)).await?;
-        Ok(read > 0)
+        let made =
+            head::request_in_place(&self.buf, &self.limits, &mut Scan::default(), |head| Ok(answer(head)));
+        let (answered, length) = made.ok()??;
+        answered.inspect(|_| self.take_head(length))
     }
 
     /// Whether an idle connection is still good for a message: open, and nothing arrived unasked. Reads once without

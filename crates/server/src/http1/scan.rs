@@ -33,7 +33,7 @@ pub(super) struct Found {
 }
 
 /// How far the search has come. The buffer may grow between calls, but must keep what it had.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Scan {
     /// Where the section starts, behind empty lines that were skipped.
     start: usize,

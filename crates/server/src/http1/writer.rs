@@ -7,8 +7,9 @@
 //! Every future here is `Send` if the stream is. All are cancel-safe in this sense: the writer owns what it was given
 //! from the first poll on, and a later `flush` sends what a dropped future did not.
 
+use std::fmt::Display;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -23,6 +24,9 @@ use super::head::Version;
 
 /// Pieces of content below this size are copied, since a second entry in a vectored write costs more.
 const COPY_BELOW_BYTES: usize = 4 * 1024;
+
+/// Room for what goes between the parts of a prepared head.
+const BETWEEN_BYTES: usize = 16;
 
 /// Gathered bytes are sent without being asked from this size on.
 const SEND_AT_BYTES: usize = 16 * 1024;
@@ -95,6 +99,23 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         encoder::write_response_head(self.gather(), version, status, reason, fields);
     }
 
+    /// Gathers a whole answer of which the head was made before: its two parts with `between` between them, and content of the
+    /// length that it announces.
+    pub(crate) fn prepared(&mut self, head: (&[u8], &[u8]), between: impl Display, content: &Bytes) {
+        let gathered = self.gather();
+        let copied = if content.len() < COPY_BELOW_BYTES { content.len() } else { 0 };
+        gathered.reserve(head.0.len() + BETWEEN_BYTES + head.1.len() + copied);
+        gathered.extend_from_slice(head.0);
+        // A vector takes everything.
+        let _ = write!(gathered, "{between}");
+        gathered.extend_from_slice(head.1);
+        if copied > 0 {
+            gathered.extend_from_slice(content);
+        } else {
+            self.large = content.clone();
+        }
+    }
+
     /// Gathers bytes that are framed already.
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.gather().extend_from_slice(bytes);
@@ -129,8 +150,16 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     /// # Errors
     /// Those of the stream.
     pub(crate) async fn flush(&mut self) -> Result<(), WriteError> {
-        self.send().await?;
-        Ok(self.io.flush().await?)
+        Ok(poll_fn(|context| self.poll_flush(context)).await?)
+    }
+
+    /// One try of [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(context))?;
+        Pin::new(&mut self.io).poll_flush(context)
     }
 
     /// Flushes and tells the peer that no more will come. Cancel-safe.

@@ -44,7 +44,7 @@ impl Ledger {
     }
 
     /// Enters a finished request. A tunnel that was opened is none: the requests inside are.
-    pub(crate) fn enter(&self, transaction: &Transaction) {
+    pub(crate) fn enter(&self, transaction: &Transaction<'_>) {
         let refused = transaction.detail.is_some();
         if transaction.outcome == Outcome::Opened && !refused {
             return;
@@ -75,8 +75,8 @@ impl Ledger {
         }
         if self.all || missing {
             let line = Fetched {
-                method: transaction.method.clone(),
-                url: transaction.target.clone(),
+                method: transaction.method.to_string(),
+                url: transaction.target.to_string(),
                 status: transaction.status,
                 bytes: transaction.body_sent,
                 outcome: transaction.outcome.word().to_owned(),
@@ -118,7 +118,7 @@ mod tests {
         let ledger = Ledger::new(sender, true);
         let missing = Transaction {
             outcome: Outcome::OnlyIfCached,
-            detail: Some(OFFLINE.to_owned()),
+            detail: Some(OFFLINE.into()),
             status: 504,
             ..transaction()
         };

@@ -102,7 +102,7 @@ impl Metrics {
     }
 
     /// Counts a finished request.
-    pub(crate) fn record(&self, transaction: &Transaction) {
+    pub(crate) fn record(&self, transaction: &Transaction<'_>) {
         let Some(shard) = self.shards.get(shard_of_this_thread()) else { return };
         let result = transaction.outcome.result() as usize;
         count(&shard.outcomes, transaction.outcome as usize, 1);
@@ -247,13 +247,13 @@ pub(crate) mod tests {
     use crate::transaction::NextHop;
 
     /// A memory hit of 1000 content bytes in 300 microseconds.
-    pub(crate) fn transaction() -> Transaction {
+    pub(crate) fn transaction() -> Transaction<'static> {
         Transaction {
             started: Timestamp::from_millis(1_795_449_600_123),
             duration: Duration::from_micros(300),
             client: "192.0.2.33:50000".parse().unwrap(),
-            method: "GET".to_owned(),
-            target: "http://origin.example/pool/a.deb?x=1".to_owned(),
+            method: "GET".into(),
+            target: "http://origin.example/pool/a.deb?x=1".into(),
             version: "HTTP/1.1",
             status: 200,
             bytes_sent: 1_250,
@@ -266,14 +266,14 @@ pub(crate) mod tests {
             stored: false,
             detail: None,
             next_hop: NextHop::None,
-            content_type: Some("text/html; charset=utf-8".to_owned()),
+            content_type: Some("text/html; charset=utf-8".into()),
             referer: None,
             user_agent: None,
         }
     }
 
     /// A stored miss of 3000 content bytes in 20 milliseconds.
-    pub(crate) fn miss() -> Transaction {
+    pub(crate) fn miss() -> Transaction<'static> {
         Transaction {
             outcome: Outcome::Miss,
             duration: Duration::from_millis(20),
