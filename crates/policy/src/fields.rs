@@ -137,6 +137,13 @@ impl Fields {
     /// [`InvalidField`] as [`Fields::push`]; the section is then unchanged.
     pub fn set(&mut self, name: &str, value: &[u8]) -> Result<(), InvalidField> {
         check(name.as_bytes(), trim_ows(value))?;
+        let is_so = {
+            let mut lines = self.all(name);
+            lines.next() == Some(trim_ows(value)) && lines.next().is_none()
+        };
+        if is_so {
+            return Ok(());
+        }
         let mut replaced =
             Self::with_capacity(self.len() + 1, self.wire.len() + name.len() + value.len() + 4);
         let mut done = false;

@@ -281,7 +281,7 @@ impl Default for Limits {
             first_byte_timeout: Duration::from_secs(60),
             origin_body_timeout: Duration::from_secs(60),
             pool_idle_timeout: Duration::from_secs(30),
-            pool_idle_connections: 32,
+            pool_idle_connections: 256,
             http2_connections: 16,
             http2_window: 256 * 1024,
             http2_ping_after: Duration::from_secs(5),

@@ -6,9 +6,12 @@
 
 mod parts;
 
+use std::borrow::Cow;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use http::StatusCode;
+use larder_policy::packages::Rule;
 use larder_policy::{
     CacheKey, Conditions, Exchange, Fields, Freshened, Held, Missing, NotStored, OriginFailure,
     PolicySettings, RequestFacts, StoredResponse, TargetUri, Timestamp, freshen, remove_hop_by_hop,
@@ -32,6 +35,8 @@ pub(crate) struct Plan {
     /// The client's end-to-end fields.
     pub(crate) request: Fields,
     pub(crate) facts: RequestFacts,
+    /// The package rule for the target.
+    pub(crate) rule: Option<Rule>,
     pub(crate) outbound: Outbound,
     /// The stored response that is stale, or not to be used as it is.
     pub(crate) stored: Option<Arc<Stored>>,
@@ -74,37 +79,130 @@ impl Interim for ToClient {
     }
 }
 
+/// What the head of an answer came to.
+enum Judged {
+    /// There is no more to it.
+    Done(Box<Fetched>),
+    /// The body goes into the store.
+    Store(Box<Storing>),
+    /// It completes a stored part.
+    Complete(Box<(parts::Completion, Box<OriginBody>)>),
+}
+
+/// An answer that goes into the store.
+struct Storing {
+    fill: Fill,
+    head: ResponseHead,
+    body: Box<OriginBody>,
+}
+
 /// Starts the fetch; events come until `Done`. Dropping the receiver does not end it.
-pub(crate) fn start(worker: &Arc<Worker>, plan: Plan, leading: Option<Leading>) -> mpsc::Receiver<Event> {
+pub(crate) fn start(worker: &Arc<Worker>, plan: Plan, mut leading: Option<Leading>) -> mpsc::Receiver<Event> {
     let (events, receiver) = mpsc::channel(4);
-    let task = worker.tasks.guard();
-    let worker = Arc::clone(worker);
-    tokio::spawn(async move {
-        let _task = task;
-        run(&worker, plan, leading, ToClient(events)).await;
+    let begun = worker.proxy.flights.begin();
+    // Boxed, so that little is moved when the task is made.
+    let mut plan = Box::new(plan);
+    aside(worker, |worker| {
+        Box::pin(async move {
+            let mut client = ToClient(events);
+            let judged = judge(&worker, &mut plan, begun, &mut leading, &mut client).await;
+            carry_on(&worker, plan, judged, begun, leading, client).await;
+        })
     });
     receiver
 }
 
-async fn run(worker: &Worker, mut plan: Plan, leading: Option<Leading>, mut client: ToClient) {
-    let proxy = &worker.proxy;
-    let begun = proxy.flights.begin();
+/// The same for one client whom nobody follows. As long as nothing is to be stored, its departure ends the fetch. None: the
+/// proxy failed.
+pub(crate) async fn alone(
+    worker: &Arc<Worker>,
+    mut plan: Plan,
+    interim: &mut impl Interim,
+) -> Option<Box<Fetched>> {
+    let begun = worker.proxy.flights.begin();
+    let judged = match judge(worker, &mut plan, begun, &mut None, interim).await {
+        Judged::Done(fetched) => return Some(fetched),
+        judged => judged,
+    };
+    let (events, receiver) = mpsc::channel(4);
+    aside(worker, |worker| {
+        let plan = Box::new(plan);
+        Box::pin(async move { carry_on(&worker, plan, judged, begun, None, ToClient(events)).await })
+    });
+    awaited(receiver, interim).await
+}
+
+/// What comes of a fetch that was started. None: the proxy failed.
+pub(crate) async fn awaited(
+    mut events: mpsc::Receiver<Event>,
+    interim: &mut impl Interim,
+) -> Option<Box<Fetched>> {
     loop {
-        let mut outbound = plan.outbound.clone();
-        if let Some(conditions) = &plan.conditions {
-            conditions.apply(&mut outbound.fields);
+        match events.recv().await? {
+            Event::Interim(head) => interim.interim(head).await,
+            Event::Done(fetched) => return Some(fetched),
         }
-        if let Some((missing, gap)) = plan.missing.as_ref().and_then(|all| Some((all, all.gaps().first()?))) {
-            missing.ask(gap, &mut outbound.fields);
+    }
+}
+
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Does something in a task of its own, for which the worker waits before it ends.
+fn aside(worker: &Arc<Worker>, work: impl FnOnce(Arc<Worker>) -> Work) {
+    let task = worker.tasks.guard();
+    let work = work(Arc::clone(worker));
+    tokio::spawn(async move {
+        let _task = task;
+        work.await;
+    });
+}
+
+/// What is left to do when the head has been judged.
+async fn carry_on(
+    worker: &Worker,
+    plan: Box<Plan>,
+    judged: Judged,
+    begun: Begun,
+    leading: Option<Leading>,
+    client: ToClient,
+) {
+    match judged {
+        Judged::Done(fetched) => done(&client, fetched).await,
+        Judged::Store(storing) => store(worker, *storing, begun, leading, client).await,
+        Judged::Complete(completion) => {
+            let (completion, body) = *completion;
+            parts::complete(worker, *plan, completion, body, begun, leading, client).await;
+        }
+    }
+}
+
+/// Sends the request, and says what the head of the answer comes to.
+async fn judge(
+    worker: &Worker,
+    plan: &mut Plan,
+    begun: Begun,
+    leading: &mut Option<Leading>,
+    interim: &mut impl Interim,
+) -> Judged {
+    let proxy = &worker.proxy;
+    let done = |fetched| Judged::Done(Box::new(fetched));
+    loop {
+        let gap = plan.missing.as_ref().and_then(|missing| Some((missing, missing.gaps().first()?)));
+        let mut outbound = Cow::Borrowed(&plan.outbound);
+        if let Some(conditions) = &plan.conditions {
+            conditions.apply(&mut outbound.to_mut().fields);
+        }
+        if let Some((missing, gap)) = gap {
+            missing.ask(gap, &mut outbound.to_mut().fields);
         }
         let request_time = proxy.clock.now();
-        let response = match worker.origins.fetch(&outbound, &mut client).await {
+        let response = match worker.origins.fetch(&outbound, interim).await {
             Ok(response) => response,
             Err(error) => {
-                if let Some(leading) = leading.filter(|_| error.is_lasting()) {
+                if let Some(leading) = leading.as_ref().filter(|_| error.is_lasting()) {
                     leading.tell(Progress::Unreachable(error.clone()));
                 }
-                return done(&client, Fetched::Failed { stored: plan.stored, error }).await;
+                return done(Fetched::Failed { stored: plan.stored.take(), error });
             }
         };
         let OriginResponse { mut head, body, .. } = response;
@@ -119,7 +217,7 @@ async fn run(worker: &Worker, mut plan: Plan, leading: Option<Leading>, mut clie
             response_time,
             framing_sound: body.has_sound_end(&head),
         };
-        let rule = plan.policy.packages.recognise(&plan.target);
+        let rule = plan.rule.clone();
         if let (Some(stored), Some(_), StatusCode::NOT_MODIFIED) =
             (&plan.stored, &plan.conditions, head.status)
         {
@@ -127,9 +225,9 @@ async fn run(worker: &Worker, mut plan: Plan, leading: Option<Leading>, mut clie
             drop(body);
             match freshen(&plan.policy, stored.response(), &exchange, rule.as_ref()) {
                 Some(freshened) if is_readable(stored).await => {
-                    let fetched =
-                        keep_freshened(worker, stored, freshened, begun, leading.as_ref(), hop).await;
-                    return done(&client, fetched).await;
+                    return done(
+                        keep_freshened(worker, stored, freshened, begun, leading.as_ref(), hop).await,
+                    );
                 }
                 // It speaks of another response than the one that is stored, or that one is gone: ask again for all of it.
                 _ => {
@@ -141,10 +239,8 @@ async fn run(worker: &Worker, mut plan: Plan, leading: Option<Leading>, mut clie
         if plan.missing.is_some()
             && matches!(head.status, StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE)
         {
-            match parts::completion(worker, &plan, &exchange, rule.as_ref()).await {
-                Some(completion) => {
-                    return parts::complete(worker, plan, completion, body, begun, leading, client).await;
-                }
+            match parts::completion(worker, plan, &exchange, rule.as_ref()).await {
+                Some(completion) => return Judged::Complete(Box::new((completion, body))),
                 // The two do not belong together: fetch again, as if nothing were stored.
                 None => plan.missing = None,
             }
@@ -154,16 +250,15 @@ async fn run(worker: &Worker, mut plan: Plan, leading: Option<Leading>, mut clie
             let failure = OriginFailure::Status(head.status);
             if stale_on_error(&plan.policy, &plan.facts, stored.response(), failure, response_time).is_some()
             {
-                if let Some(leading) = &leading {
+                if let Some(leading) = leading.as_ref() {
                     leading.tell(Progress::Failed(head.status));
                 }
-                return done(&client, Fetched::Hidden { stored: Arc::clone(stored), status: head.status })
-                    .await;
+                return done(Fetched::Hidden { stored: Arc::clone(stored), status: head.status });
             }
         }
         let fill = match storability(&plan.policy, &exchange, rule.as_ref()) {
             Ok(part) if part.facts().part().is_some() => {
-                parts::begin(worker, &plan, part, content_length(&body), &exchange, rule.as_ref()).await
+                parts::begin(worker, plan, part, content_length(&body), &exchange, rule.as_ref()).await
             }
             Ok(response) => {
                 let expect = rule.and_then(|rule| rule.digest);
@@ -173,17 +268,18 @@ async fn run(worker: &Worker, mut plan: Plan, leading: Option<Leading>, mut clie
         };
         remove_hop_by_hop(&mut head.fields);
         return match fill {
-            Ok(fill) => store(worker, fill, head, body, begun, leading, client).await,
+            Ok(fill) => Judged::Store(Box::new(Storing { fill, head, body })),
             Err(why) => {
+                let stored = plan.stored.take();
                 if let Some(stored) =
-                    plan.stored.filter(|stored| outdates(head.status, why, stored, response_time))
+                    stored.filter(|stored| outdates(head.status, why, stored, response_time))
                 {
                     proxy.store.remove(stored.key()).await;
                 }
-                if let Some(leading) = leading {
+                if let Some(leading) = leading.take() {
                     leading.cannot_share();
                 }
-                done(&client, Fetched::Passing { head, body, why }).await;
+                done(Fetched::Passing { head, body, why })
             }
         };
     }
@@ -199,13 +295,11 @@ pub(crate) fn keep(
     body: Box<OriginBody>,
 ) -> mpsc::Receiver<Event> {
     let (events, receiver) = mpsc::channel(1);
-    let task = worker.tasks.guard();
-    let worker = Arc::clone(worker);
     let begun = worker.proxy.flights.begin();
-    tokio::spawn(async move {
-        let _task = task;
-        let fill = worker.proxy.store.begin(key, response, content_length(&body), None);
-        store(&worker, fill, head, body, begun, None, ToClient(events)).await;
+    let fill = worker.proxy.store.begin(key, response, content_length(&body), None);
+    let storing = Storing { fill, head, body };
+    aside(worker, |worker| {
+        Box::pin(async move { store(&worker, storing, begun, None, ToClient(events)).await })
     });
     receiver
 }
@@ -219,9 +313,9 @@ fn content_length(body: &OriginBody) -> Option<u64> {
     }
 }
 
-async fn done(client: &ToClient, fetched: Fetched) {
+async fn done(client: &ToClient, fetched: Box<Fetched>) {
     // Nobody may be there any more; then the answer, and with it the connection, is dropped.
-    let _ = client.0.send(Event::Done(Box::new(fetched))).await;
+    let _ = client.0.send(Event::Done(fetched)).await;
 }
 
 /// Whether the body of a stored response is still there and what it was.
@@ -275,13 +369,12 @@ fn outdates(status: StatusCode, why: NotStored, stored: &Stored, now: Timestamp)
 /// Writes the body to the store, at the origin's speed, while clients read along.
 async fn store(
     worker: &Worker,
-    mut fill: Fill,
-    head: ResponseHead,
-    mut body: Box<OriginBody>,
+    storing: Storing,
     begun: Begun,
     mut leading: Option<Leading>,
     client: ToClient,
 ) {
+    let Storing { mut fill, head, mut body } = storing;
     let _entered = worker.proxy.metrics.fills.enter();
     let filling = fill.filling();
     let hop = body.hop().clone();
@@ -290,12 +383,11 @@ async fn store(
     if let Some(leading) = &leading {
         leading.tell(Progress::Filling(Arc::clone(&filling)));
     }
-    let storing = Fetched::Storing { head, filling: Arc::clone(&filling), reader, hop };
-    if filling.length() == Some(0) {
-        // Without content the head is all that its client waits for: it may not come before the record.
-        if let Ok(None) = body.next().await {
-            finish(worker, fill, begun).await;
-        }
+    let storing = Box::new(Fetched::Storing { head, filling: Arc::clone(&filling), reader, hop });
+    if body.is_here() || filling.length() == Some(0) {
+        // The head does not go ahead of what needs no waiting: it may not come before the record of a response without content, and
+        // leaves in one piece with content that is short.
+        write_all(worker, fill, body, begun).await;
         return done(&client, storing).await;
     }
     done(&client, storing).await;
@@ -320,6 +412,21 @@ async fn store(
                 tracing::debug!("download given up: nobody reads it and too much is missing");
                 return parts::keep(worker, fill, begun).await;
             }
+        }
+    }
+}
+
+/// Writes a body to the store that has come already.
+async fn write_all(worker: &Worker, mut fill: Fill, mut body: Box<OriginBody>, begun: Begun) {
+    loop {
+        match body.next().await {
+            Ok(Some(chunk)) => {
+                if fill.write(chunk).await.is_err() {
+                    return;
+                }
+            }
+            Ok(None) => return finish(worker, fill, begun).await,
+            Err(error) => return tracing::debug!("not stored whole: {error}"),
         }
     }
 }

@@ -4,9 +4,10 @@
 //! stored responses, those and the present give a decision, and the decision is carried out. The rules are policy's; nothing
 //! here decides what may be stored or reused.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::{Method, StatusCode};
+use larder_policy::packages::Rule;
 use larder_policy::{
     CacheKey, Conditions, CurrentAge, Decision, Exchange, ForwardReason, Freshened, OriginFailure,
     PolicySettings, RequestFacts, Scheme, Selected, StaleReason, StoredResponse, TargetUri, Timestamp,
@@ -81,7 +82,8 @@ pub(crate) async fn answer<'a, U: Upload>(
     };
     let outbound = outbound(proxy, request, destination, path);
     let answering = Answering { proxy, policy: &policy, target: uri, request };
-    let ask = Ask { worker, request, uri, key, policy: &policy, outbound, answering };
+    let rule = OnceLock::new();
+    let ask = Ask { worker, request, uri, key, policy: &policy, rule, outbound, answering };
     match upload {
         Some(upload) => ask.exchange(upload, interim).await,
         None if matches!(request.method, Method::GET) => Ok(ask.get(interim).await.into()),
@@ -117,6 +119,7 @@ struct Ask<'r> {
     uri: &'r TargetUri,
     key: CacheKey,
     policy: &'r Arc<PolicySettings>,
+    rule: OnceLock<Option<Rule>>,
     outbound: Outbound,
     answering: Answering<'r>,
 }
@@ -178,8 +181,12 @@ impl Ask<'_> {
 
     /// Whether what is fetched for another may be of no concern to this client until it is proved.
     fn shares_by_proof_alone(&self) -> bool {
-        let rule = self.policy.packages.recognise(self.uri);
-        rule.is_some_and(|rule| rule.id.shares_by_proof_alone())
+        self.rule().is_some_and(|rule| rule.id.shares_by_proof_alone())
+    }
+
+    /// The package rule for the target.
+    fn rule(&self) -> Option<&Rule> {
+        self.rule.get_or_init(|| self.policy.packages.recognise(self.uri)).as_ref()
     }
 
     async fn look_up(&self) -> Variants {
@@ -278,6 +285,7 @@ impl Ask<'_> {
             target: self.uri.clone(),
             request: self.request.fields.clone(),
             facts: self.request.facts,
+            rule: self.rule().cloned(),
             outbound: self.outbound.clone(),
             stored: need.stored,
             conditions: need.conditions,
@@ -321,21 +329,19 @@ impl Ask<'_> {
     async fn fetch(&self, need: Need, leading: Option<Leading>, interim: &mut impl Interim) -> Answer {
         let proxy = &self.worker.proxy;
         let (why, stale) = (need.why, need.stored.is_some());
-        let mut events = fetch::start(self.worker, self.plan(need), leading);
-        let fetched = loop {
-            match events.recv().await {
-                Some(Event::Interim(head)) => interim.interim(head).await,
-                Some(Event::Done(fetched)) => break *fetched,
-                None => return proxy.own.internal(proxy.clock.now()),
-            }
+        let plan = self.plan(need);
+        let fetched = match leading {
+            None => fetch::alone(self.worker, plan, interim).await,
+            leading => fetch::awaited(fetch::start(self.worker, plan, leading), interim).await,
         };
+        let Some(fetched) = fetched else { return proxy.own.internal(proxy.clock.now()) };
         let status = CacheStatus { forwarded: Some(why), ..CacheStatus::default() };
         let outcome = match (self.request.facts.directives.no_cache, stale) {
             (true, _) => Outcome::ClientRefresh,
             (false, true) => Outcome::RefreshModified,
             (false, false) => Outcome::Miss,
         };
-        match fetched {
+        match *fetched {
             Fetched::Storing { head, filling, reader, hop } => {
                 let stored = !filling.is_relayed();
                 // Too large for the store, or the disk takes nothing at present.
@@ -456,8 +462,7 @@ impl Ask<'_> {
             return;
         }
         let exchange = self.exchange_of(head, request_time, true);
-        let rule = self.policy.packages.recognise(self.uri);
-        match freshen(self.policy, stored.response(), &exchange, rule.as_ref()) {
+        match freshen(self.policy, stored.response(), &exchange, self.rule()) {
             Some(Freshened { response, keep: Ok(()) }) => {
                 proxy.store.freshen(stored, response).await;
             }

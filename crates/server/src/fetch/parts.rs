@@ -115,7 +115,7 @@ pub(super) async fn complete(
     if let Some(leading) = &leading {
         leading.tell(Progress::Filling(Arc::clone(&filling)));
     }
-    done(&client, Fetched::Combining { filling: Arc::clone(&filling), hold, hop }).await;
+    done(&client, Box::new(Fetched::Combining { filling: Arc::clone(&filling), hold, hop })).await;
     let gaps = plan.missing.as_ref().map(|missing| missing.gaps().to_vec()).unwrap_or_default();
     let source = Some(Incoming::new(received, body));
     let mut completing = Completing { worker, plan, client, filling, fill, leading, at: range.start, source };

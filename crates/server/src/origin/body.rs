@@ -75,6 +75,15 @@ impl OriginBody {
         self.received
     }
 
+    /// Whether all that is still to be taken has come already, as far as is known.
+    pub(crate) fn is_here(&self) -> bool {
+        match &self.source {
+            None => true,
+            Some(Source::Http1(content)) => content.is_here(),
+            Some(Source::Http2(_)) => false,
+        }
+    }
+
     /// The trailer section, once the end has been reached.
     pub(crate) fn take_trailers(&mut self) -> Option<Fields> {
         self.trailers.take()

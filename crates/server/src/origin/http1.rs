@@ -1,5 +1,6 @@
 //! One exchange over one HTTP/1.1 connection, which afterwards serves the next one.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
@@ -48,20 +49,20 @@ pub(super) fn begin(
     framing: Framing,
     through_parent: bool,
 ) -> Result<(Sending, Receiving), UpstreamError> {
-    let mut fields = request.fields.clone();
+    let mut fields = Cow::Borrowed(&request.fields);
     // These are formed here from numbers and constants, so that they cannot be refused as fields.
     let _ = match framing {
-        Framing::Length(length) => fields.set("Content-Length", length.to_string().as_bytes()),
-        Framing::Chunked => fields.set("Transfer-Encoding", b"chunked"),
+        Framing::Length(length) => fields.to_mut().set("Content-Length", length.to_string().as_bytes()),
+        Framing::Chunked => fields.to_mut().set("Transfer-Encoding", b"chunked"),
         Framing::None | Framing::UntilClose => Ok(()),
     };
     let to = &request.destination;
     let target = if through_parent && to.scheme == Scheme::Http {
         let port = if to.port == to.scheme.default_port() { String::new() } else { format!(":{}", to.port) };
         let path = if request.path == "*" { "" } else { request.path.as_str() };
-        format!("{}://{}{port}{path}", to.scheme.as_str(), to.host)
+        Cow::Owned(format!("{}://{}{port}{path}", to.scheme.as_str(), to.host))
     } else {
-        request.path.clone()
+        Cow::Borrowed(&request.path)
     };
     let OriginConnection { reader, mut writer, line } = connection;
     writer
@@ -140,6 +141,12 @@ impl Receiving {
 impl Content {
     pub(super) fn is_done(&self) -> bool {
         self.decoder.is_done()
+    }
+
+    /// Whether all that is still to be taken has come already.
+    pub(super) fn is_here(&self) -> bool {
+        let buffered = self.receiving.reader.buffered().len() as u64;
+        self.decoder.remaining().is_some_and(|remaining| remaining <= buffered)
     }
 
     /// The next bytes; none at the true end, with the trailer section. Cancel-safe.

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -141,6 +141,7 @@ impl IndexThread {
     fn end_within(&mut self, patience: Duration) -> bool {
         self.sender = None;
         let Some(thread) = self.thread.take() else { return true };
+        thread.thread().unpark();
         let until = Instant::now() + patience;
         while !thread.is_finished() {
             if Instant::now() >= until {
@@ -198,21 +199,26 @@ impl Worker {
         let mut dirty = false;
         let mut flushed = Instant::now();
         self.measure();
+        let mut full = false;
         loop {
-            let until = Instant::now() + BATCH_EVERY;
+            if !full {
+                // Whoever sends does not wake it: to be woken costs both sides more than a change does.
+                std::thread::park_timeout(BATCH_EVERY);
+            }
             let ended = loop {
-                match self.receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                match self.receiver.try_recv() {
                     Ok(message) => {
                         changes.extend(message.change);
                         watermark = message.watermark.or(watermark);
                     }
-                    Err(RecvTimeoutError::Timeout) => break false,
-                    Err(RecvTimeoutError::Disconnected) => break true,
+                    Err(TryRecvError::Empty) => break false,
+                    Err(TryRecvError::Disconnected) => break true,
                 }
                 if changes.len() >= BATCH {
                     break false;
                 }
             };
+            full = changes.len() >= BATCH;
             if !changes.is_empty() || watermark.is_some() {
                 self.index.apply(&changes, watermark.take())?;
                 changes.clear();

@@ -224,6 +224,15 @@ impl Writer {
                     () = tokio::time::sleep_until(until.into()) => Woken::Time,
                 }
             });
+            if matches!(woken, Woken::Commands(1..)) {
+                // Whoever woke this thread may have more: where both share a processor, it goes on first, and one write takes all.
+                std::thread::yield_now();
+                while commands.len() < COMMANDS
+                    && let Ok(command) = inbox.commands.try_recv()
+                {
+                    commands.push(command);
+                }
+            }
             match woken {
                 Woken::Commands(0) => break,
                 Woken::Hint(hint) => self.hint(hint),
