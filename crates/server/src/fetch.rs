@@ -217,7 +217,7 @@ async fn judge(
             response_time,
             framing_sound: body.has_sound_end(&head),
         };
-        let rule = plan.rule.clone();
+        let rule = plan.rule;
         if let (Some(stored), Some(_), StatusCode::NOT_MODIFIED) =
             (&plan.stored, &plan.conditions, head.status)
         {

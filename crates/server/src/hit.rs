@@ -2,7 +2,7 @@
 //!
 //! Nearly all that a warm proxy is asked for is in memory, fresh, and asked for without conditions. Such a request is not copied out
 //! of the connection's buffer, its key is put together in place, and its answer is a head that was made once, with the age of now in
-//! it, and the stored content. What that saves is measured by `benches/counts`.
+//! it, and the stored content. What is left is counted by `benches/counts.rs`.
 //!
 //! Invariants:
 //!
@@ -267,13 +267,24 @@ impl Hit {
         self.stored.body_len()
     }
 
-    /// What the log is told.
+    /// What is told of it, in words only where somebody reads them.
     pub(crate) fn transaction<'a>(
         &'a self,
         entrance: &Entrance,
         head: &RequestInPlace<'a, '_>,
         (bytes_sent, body_sent): (u64, u64),
     ) -> Transaction<'a> {
+        let counted = Transaction {
+            duration: self.began.elapsed(),
+            status: self.stored.response().status().as_u16(),
+            bytes_sent,
+            body_sent,
+            outcome: Outcome::MemoryHit,
+            ..record::blank(entrance, self.started)
+        };
+        if !record::is_read(entrance.proxy()) {
+            return counted;
+        }
         let response = self.stored.response();
         let text = |name: &str| {
             let field = head.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name));
@@ -281,18 +292,13 @@ impl Hit {
         };
         let key = self.stored.key().as_str();
         Transaction {
-            duration: self.began.elapsed(),
             method: Cow::Borrowed(head.method),
             target: Cow::Borrowed(key.get(self.key_target..).unwrap_or_default()),
-            status: response.status().as_u16(),
-            bytes_sent,
-            body_sent,
-            outcome: Outcome::MemoryHit,
             detail: response.facts().rule().map(|rule| Cow::Borrowed(rule.name())),
             content_type: response.fields().first("content-type").map(String::from_utf8_lossy),
             referer: text("referer"),
             user_agent: text("user-agent"),
-            ..record::blank(entrance, self.started)
+            ..counted
         }
     }
 }

@@ -285,7 +285,7 @@ impl Ask<'_> {
             target: self.uri.clone(),
             request: self.request.fields.clone(),
             facts: self.request.facts,
-            rule: self.rule().cloned(),
+            rule: self.rule().copied(),
             outbound: self.outbound.clone(),
             stored: need.stored,
             conditions: need.conditions,

@@ -129,6 +129,11 @@ pub(crate) fn tell(proxy: &Proxy, transaction: &Transaction<'_>) {
     }
 }
 
+/// Whether anybody reads more of a transaction than its numbers.
+pub(crate) fn is_read(proxy: &Proxy) -> bool {
+    proxy.ledger.is_some() || proxy.access_log.is_some()
+}
+
 /// What is known of a request before anything of it was read.
 pub(crate) fn blank(entrance: &Entrance, started: Timestamp) -> Transaction<'static> {
     Transaction {
