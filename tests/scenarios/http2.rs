@@ -4,9 +4,10 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 
 use http::Request;
-use larder_server::config::PortCertificate;
+use larder_server::config::{ListenerKind, PortCertificate};
 
 use crate::scenarios::intercept::opening;
+use crate::support::h2::H2Response;
 use crate::support::tls::{TlsOrigin, authority, certificate, client_config};
 use crate::support::{After, Gate, Origin, Proxy, bytes, eventually};
 
@@ -49,6 +50,53 @@ fn a_port_speaks_http_1_and_2_over_tls() {
     assert!(origin.received()[1].field("via").unwrap().starts_with("2.0 larder"));
     let own = second.get("https://localhost/").unwrap();
     assert!(own.text().contains("This is larder"), "{own:?}");
+}
+
+#[test]
+fn a_hit_is_the_same_whichever_way_it_took() {
+    let origin = Origin::start(|request, reply| match request.target.as_str() {
+        "/vary" => reply.send(200, &["Cache-Control: max-age=60", "Vary: Cookie"], b"vary"),
+        "/empty" => reply.send(200, &["Cache-Control: max-age=60"], b""),
+        "/lost" => reply.send(404, &["Cache-Control: max-age=60", "Age: 3", "ETag: \"a\""], b"lost"),
+        _ => reply.fresh(bytes(5, 30_000)),
+    });
+    let (tls, trusted) = tls_settings();
+    let before = larder_policy::TargetUri::parse(origin.url("/").as_bytes()).unwrap();
+    let proxy = Proxy::with(move |config, options| {
+        tls(config, options);
+        config.listeners[0].kind = ListenerKind::Reverse { origin: before.clone() };
+    });
+    let client = proxy.connect().h2("localhost", client_config(&trusted, &["h2"]));
+    let ask = |path: &str, fields: &[(&str, &str)]| {
+        let request = Request::get(format!("https://localhost{path}"));
+        let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        client.send(request.body(Default::default()).unwrap()).unwrap()
+    };
+    let none: &[(&str, &str)] = &[];
+    let all = [
+        none,
+        &[("cookie", "a=b")],
+        &[("cookie", "a=b"), ("cookie", "c=d")],
+        &[("x-odd", "1"), ("user-agent", "u")],
+        &[("if-none-match", "\"a\"")],
+        &[("range", "bytes=1-2")],
+        &[("cache-control", "no-cache")],
+    ];
+    for path in ["/vary", "/empty", "/lost", "/long"] {
+        for fields in all {
+            ask(path, fields);
+        }
+        for fields in all {
+            let short = ask(path, fields);
+            let long = ask(path, &[fields, &[("via", "2.0 elsewhere")]].concat());
+            if short.is_hit() {
+                let seen = |answer: &H2Response| (answer.status, answer.fields.clone(), answer.body.clone());
+                assert_eq!(seen(&short), seen(&long), "{path} {fields:?}");
+            } else {
+                assert_eq!(fields, all[6], "{path}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -113,11 +113,13 @@ impl<H: Halves> Connection<H> {
         let Self { entrance, reader, writer } = self;
         reader.answer_in_place(|head| {
             let started = writer.written();
-            let hit = hit::gather(entrance, &head, writer)?;
+            let hit = hit::find(entrance, &head)?;
+            let content = hit.content();
+            let length = content.len() as u64;
+            writer.prepared(hit.head(), content);
             let flushed = writer.poll_flush(context);
-            let content = hit.content_bytes();
             let sent = writer.written().saturating_sub(started);
-            let transaction = hit.transaction(entrance, &head, (sent, content));
+            let transaction = hit.transaction(entrance, &head, (sent, length));
             if matches!(flushed, Poll::Ready(Ok(()))) {
                 record::tell(entrance.proxy(), &transaction);
                 return Some(Shortly::Answered);

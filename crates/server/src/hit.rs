@@ -17,15 +17,15 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::Method;
+use bytes::Bytes;
+use http::{Method, StatusCode};
 use httparse::Header;
-use larder_policy::{Decision, Fields, RequestFacts, Scheme, Selected, Timestamp, reuse};
+use larder_policy::{CurrentAge, Decision, Fields, RequestFacts, Scheme, Selected, Timestamp, reuse};
 use larder_storage::{PreparedHead, Stored};
-use tokio::io::AsyncWrite;
 
 use crate::answer::{length_of, whole_fields};
 use crate::entrance::Entrance;
-use crate::http1::{RequestInPlace, Version, Writer, response_head};
+use crate::http1::{RequestInPlace, Version, response_head};
 use crate::pages;
 use crate::record;
 use crate::request::Way;
@@ -39,9 +39,10 @@ const COMPARED: [&str; 6] =
 /// A buffer for keys that is larger is not kept.
 const KEY_BYTES: usize = 4096;
 
-/// An answer that was gathered.
+/// A stored response that answers a request as it is.
 pub(crate) struct Hit {
     stored: Arc<Stored>,
+    age: CurrentAge,
     started: Timestamp,
     began: Instant,
     /// Where the target begins in the text of the key.
@@ -107,7 +108,7 @@ struct Plain<'b> {
 impl<'b> Plain<'b> {
     /// Of a GET with no field that weighs anything.
     fn of(head: &RequestInPlace<'b, '_>) -> Option<Self> {
-        if head.method != "GET" || head.version != Version::Http11 {
+        if head.method != "GET" || head.version == Version::Http10 {
             return None;
         }
         let (mut host, mut compared) = (None, false);
@@ -161,12 +162,8 @@ impl<'b> Plain<'b> {
     }
 }
 
-/// Gathers the answer to a request, if a look into memory is all it takes.
-pub(crate) fn gather<W: AsyncWrite + Unpin>(
-    entrance: &Entrance,
-    head: &RequestInPlace<'_, '_>,
-    writer: &mut Writer<W>,
-) -> Option<Hit> {
+/// What answers a request, if a look into memory is all it takes to know.
+pub(crate) fn find(entrance: &Entrance, head: &RequestInPlace<'_, '_>) -> Option<Hit> {
     thread_local! {
         static KEY: Cell<String> = const { Cell::new(String::new()) };
     }
@@ -174,19 +171,18 @@ pub(crate) fn gather<W: AsyncWrite + Unpin>(
     // A thread that ends has no variables of its own any more.
     let mut key = KEY.try_with(Cell::take).unwrap_or_default();
     key.clear();
-    let hit = look_up(entrance, head, &plain, &mut key, writer);
+    let hit = look_up(entrance, head, &plain, &mut key);
     if key.capacity() <= KEY_BYTES {
         let _ = KEY.try_with(|kept| kept.set(key));
     }
     hit
 }
 
-fn look_up<W: AsyncWrite + Unpin>(
+fn look_up(
     entrance: &Entrance,
     head: &RequestInPlace<'_, '_>,
     plain: &Plain<'_>,
     key: &mut String,
-    writer: &mut Writer<W>,
 ) -> Option<Hit> {
     let proxy = entrance.proxy();
     let began = Instant::now();
@@ -211,15 +207,16 @@ fn look_up<W: AsyncWrite + Unpin>(
         return None;
     };
     let stored = variants.get(index)?;
-    let content = stored.inline_body()?;
     let names = &proxy.own.names;
     let prepared = stored.prepared_head(|| prepare(names, stored))?;
-    if prepared.maker != u64::from(names.instance) {
-        return None;
-    }
-    let head = prepared.text.split_at_checked(prepared.gap)?;
-    writer.prepared(head, age, content);
-    Some(Hit { stored: Arc::clone(stored), started, began, key_target })
+    let is_ours = prepared.maker == u64::from(names.instance);
+    (is_ours && stored.inline_body().is_some()).then(|| Hit {
+        stored: Arc::clone(stored),
+        age,
+        started,
+        began,
+        key_target,
+    })
 }
 
 /// The fields that may choose among variants, as the long way has them.
@@ -262,9 +259,21 @@ impl Hit {
         self.began
     }
 
-    /// Bytes of content.
-    pub(crate) fn content_bytes(&self) -> u64 {
-        self.stored.body_len()
+    pub(crate) fn status(&self) -> StatusCode {
+        self.stored.response().status()
+    }
+
+    /// The head, with the age of now between its parts.
+    pub(crate) fn head(&self) -> (&[u8], CurrentAge, &[u8]) {
+        let prepared = self.stored.prepared_head(|| None);
+        let parts = prepared.and_then(|prepared| prepared.text.split_at_checked(prepared.gap));
+        let (before, after) = parts.unwrap_or_default();
+        (before, self.age, after)
+    }
+
+    /// The content, all of it.
+    pub(crate) fn content(&self) -> Bytes {
+        self.stored.inline_body().cloned().unwrap_or_default()
     }
 
     /// What is told of it, in words only where somebody reads them.
@@ -293,6 +302,7 @@ impl Hit {
         let key = self.stored.key().as_str();
         Transaction {
             method: Cow::Borrowed(head.method),
+            version: head.version.as_str(),
             target: Cow::Borrowed(key.get(self.key_target..).unwrap_or_default()),
             detail: response.facts().rule().map(|rule| Cow::Borrowed(rule.name())),
             content_type: response.fields().first("content-type").map(String::from_utf8_lossy),

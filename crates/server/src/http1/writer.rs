@@ -99,20 +99,21 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         encoder::write_response_head(self.gather(), version, status, reason, fields);
     }
 
-    /// Gathers a whole answer of which the head was made before: its two parts with `between` between them, and content of the
+    /// Gathers a whole answer of which the head was made before: its two parts with something between them, and content of the
     /// length that it announces.
-    pub(crate) fn prepared(&mut self, head: (&[u8], &[u8]), between: impl Display, content: &Bytes) {
+    pub(crate) fn prepared(&mut self, head: (&[u8], impl Display, &[u8]), content: Bytes) {
+        let (before, between, after) = head;
         let gathered = self.gather();
         let copied = if content.len() < COPY_BELOW_BYTES { content.len() } else { 0 };
-        gathered.reserve(head.0.len() + BETWEEN_BYTES + head.1.len() + copied);
-        gathered.extend_from_slice(head.0);
+        gathered.reserve(before.len() + BETWEEN_BYTES + after.len() + copied);
+        gathered.extend_from_slice(before);
         // A vector takes everything.
         let _ = write!(gathered, "{between}");
-        gathered.extend_from_slice(head.1);
+        gathered.extend_from_slice(after);
         if copied > 0 {
-            gathered.extend_from_slice(content);
+            gathered.extend_from_slice(&content);
         } else {
-            self.large = content.clone();
+            self.large = content;
         }
     }
 

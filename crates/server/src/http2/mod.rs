@@ -15,13 +15,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
+use http::request::Parts;
+use http::uri::Scheme;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
+use httparse::Header;
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use larder_policy::{Fields, HostPort};
+use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
@@ -29,7 +33,8 @@ use tokio::time::{sleep, timeout};
 use crate::byte_stream::ByteStream;
 use crate::connect;
 use crate::entrance::Entrance;
-use crate::http1::{Framing, RequestHead, ResponseHead, Version};
+use crate::hit::{self, Hit};
+use crate::http1::{Framing, RequestHead, RequestInPlace, ResponseHead, Version};
 use crate::origin::{ClientFailed, Interim, Upload};
 use crate::pipeline::Answered;
 use crate::record::Record;
@@ -47,6 +52,10 @@ const STREAM_WINDOW: u32 = 512 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// What is held back for one stream while its client takes nothing.
 const SEND_BUFFER: usize = 64 * 1024;
+/// Fields of a request that are looked at without an allocation for their places.
+const FIELDS: usize = 24;
+/// Room for the fields of a usual answer.
+const MAP_FIELDS: usize = 16;
 /// A connection that is to end and has no streams does so within this time, whatever its client says.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -168,6 +177,13 @@ async fn exchange(
     let (parts, body) = request.into_parts();
     let received = AtomicU64::new(0);
     let content = StreamContent::new(&entrance, &parts.method, &parts.headers, body, &received).await;
+    if content.framing == Framing::None
+        && let Some((hit, record)) = answer_from_memory(&entrance, &parts)
+    {
+        let ending = side.give(&hit).await;
+        let sent = (side.content_bytes, side.content_bytes);
+        return record.finish(None, sent, 0, ending);
+    }
     let read = request_head(&entrance, parts.method, &parts.uri, &parts.headers, content.framing);
     let mut record = match &read {
         Ok(head) => Record::new(&entrance, head),
@@ -191,6 +207,27 @@ async fn exchange(
     if side.ends_connection {
         streams.enough.notify_one();
     }
+}
+
+/// What answers a request on the short way, see [`hit`]. Through a proxy whole URIs are asked for, which are put together first.
+fn answer_from_memory(entrance: &Entrance, parts: &Parts) -> Option<(Hit, Record)> {
+    let (uri, headers) = (&parts.uri, &parts.headers);
+    let of_one_name = !headers.contains_key("host") && headers.get_all("cookie").iter().nth(1).is_none();
+    let outside = entrance.inside.is_some() && uri.scheme() != Some(&Scheme::HTTPS);
+    let too_many = headers.len() > entrance.proxy().config.limits.head_fields;
+    if entrance.is_forward() || outside || too_many || !of_one_name {
+        return None;
+    }
+    let mut fields: SmallVec<[Header<'_>; FIELDS]> = SmallVec::new();
+    fields.push(Header { name: "host", value: uri.authority()?.as_str().as_bytes() });
+    fields
+        .extend(headers.iter().map(|(name, value)| Header { name: name.as_str(), value: value.as_bytes() }));
+    let target = uri.path_and_query()?.as_str();
+    let method = parts.method.as_str();
+    let head = RequestInPlace { method, target, version: Version::Http2, fields: &fields };
+    let hit = hit::find(entrance, &head)?;
+    let record = Record::since(hit.began(), entrance, hit.transaction(entrance, &head, (0, 0)).into_owned());
+    Some((hit, record))
 }
 
 /// A CONNECT. Its tunnel counts as a connection of the client's, as it is one to somebody.
@@ -429,6 +466,34 @@ impl Side {
         }
     }
 
+    /// Gives all of an answer that is in memory.
+    async fn give(&mut self, hit: &Hit) -> Ending {
+        let (before, age, after) = hit.head();
+        let content = hit.content();
+        let headers = header_map_of(&[before, age.to_string().as_bytes(), after].concat());
+        let sent = async {
+            self.begin(hit.status(), headers, Length::Known(content.len() as u64))?;
+            self.chunk(content).await?;
+            self.end(None).await
+        };
+        if sent.await.is_ok() { Ending::Complete } else { Ending::ClientAborted }
+    }
+
+    /// Sends the head.
+    fn begin(&mut self, status: StatusCode, headers: HeaderMap, length: Length) -> Result<(), ClientGone> {
+        let mut response = Response::new(Outgoing::none());
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        if length != Length::None && length != Length::Known(0) && !self.head_only {
+            let announced = if let Length::Known(length) = length { Some(length) } else { None };
+            let (giving, outgoing) = Outgoing::announcing(announced);
+            self.giving = Some(giving);
+            *response.body_mut() = outgoing;
+        }
+        let head = self.head.take().ok_or(ClientGone)?;
+        head.send(response).map_err(|_| ClientGone)
+    }
+
     /// Answers a CONNECT with 200. False when there is nobody to hear it.
     fn grant(&mut self) -> bool {
         self.head.take().is_some_and(|head| head.send(Response::new(Outgoing::none())).is_ok())
@@ -447,8 +512,6 @@ impl Responder for Side {
         fields: &mut Fields,
         length: Length,
     ) -> Result<(), ClientGone> {
-        let mut response = Response::new(Outgoing::none());
-        *response.status_mut() = status;
         match length {
             Length::Known(length) => {
                 fields.set("Content-Length", length.to_string().as_bytes()).map_err(|_| ClientGone)?;
@@ -459,15 +522,7 @@ impl Responder for Side {
             }
             Length::None | Length::Unknown => {}
         }
-        *response.headers_mut() = header_map(fields);
-        if length != Length::None && length != Length::Known(0) && !self.head_only {
-            let announced = if let Length::Known(length) = length { Some(length) } else { None };
-            let (giving, outgoing) = Outgoing::announcing(announced);
-            self.giving = Some(giving);
-            *response.body_mut() = outgoing;
-        }
-        let head = self.head.take().ok_or(ClientGone)?;
-        head.send(response).map_err(|_| ClientGone)
+        self.begin(status, header_map(fields), length)
     }
 
     async fn chunk(&mut self, data: Bytes) -> Result<(), ClientGone> {
@@ -491,12 +546,26 @@ impl Responder for Side {
     }
 }
 
-/// Without what speaks of an HTTP/1.1 connection (RFC 9113, 8.2.2).
 fn header_map(fields: &Fields) -> HeaderMap {
+    map_of(fields.iter())
+}
+
+/// The fields of a head of HTTP/1.1 that was made here.
+fn header_map_of(head: &[u8]) -> HeaderMap {
+    let lines = head.split(|byte| *byte == b'\n').skip(1).filter_map(|line| {
+        let line = line.strip_suffix(b"\r")?;
+        let (name, value) = line.split_at_checked(line.iter().position(|byte| *byte == b':')?)?;
+        Some((std::str::from_utf8(name).ok()?, value.get(2..)?))
+    });
+    map_of(lines)
+}
+
+/// Without what speaks of an HTTP/1.1 connection (RFC 9113, 8.2.2).
+fn map_of<'f>(fields: impl Iterator<Item = (&'f str, &'f [u8])>) -> HeaderMap {
     const OF_CONNECTIONS: [&str; 5] =
         ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
-    let mut map = HeaderMap::new();
-    for (name, value) in fields.iter() {
+    let mut map = HeaderMap::with_capacity(MAP_FIELDS);
+    for (name, value) in fields {
         if OF_CONNECTIONS.iter().any(|other| name.eq_ignore_ascii_case(other)) {
             continue;
         }
