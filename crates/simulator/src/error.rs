@@ -15,30 +15,21 @@ pub enum TraceError {
         /// What the system said.
         source: io::Error,
     },
+    /// The first bytes of a file are those of no format that is known.
+    #[error("{} is no trace of a known format", path.display())]
+    Unknown {
+        /// Which file.
+        path: PathBuf,
+    },
     /// Reading or decompressing failed.
     #[error("cannot read record {record}")]
     Read {
-        /// Number of the record that was to be read, counted from zero.
+        /// Number of the record that was to be read, counted from one.
         record: u64,
         /// What the system or the decompressor said.
         source: io::Error,
     },
-    /// The trace ends within a record.
-    #[error("record {record} is cut: {found} of its {expected} bytes are there")]
-    Cut {
-        /// Number of the record, counted from zero.
-        record: u64,
-        /// Bytes that are there.
-        found: usize,
-        /// Bytes of a record.
-        expected: usize,
-    },
-    /// The bytes are no record of this format.
-    #[error("record {record} is malformed: {what}")]
-    Malformed {
-        /// Number of the record, counted from zero.
-        record: u64,
-        /// What cannot be.
-        what: String,
-    },
+    /// There are more objects than numbers for them.
+    #[error("the trace has more than four billion objects")]
+    TooMany,
 }

@@ -3,13 +3,28 @@
 //! Traces in, hit ratios out: the same trace gives the same figures every time. Nothing here reads a clock or opens
 //! a store, and every object is taken as cacheable and fresh, whatever HTTP would say.
 
+mod bound;
+mod counts;
+mod drive;
 mod error;
+mod input;
+mod numbers;
+pub mod policy;
 mod replay;
-pub mod report;
+mod scan;
+#[cfg(test)]
+mod tests;
 pub mod trace;
 
+pub use bound::{Belady, Intervals};
+pub use counts::Counts;
+pub use drive::{Observer, drive};
 pub use error::TraceError;
-pub use replay::{Counts, Objects, Replay, Requests};
+pub use input::{Content, Inputs, Reader, UnreadableIn};
+pub use numbers::{Numbered, Numbers, spread};
+pub use policy::Policy;
+pub use replay::{Cache, Memory, Outcome, Replay, Replaying, Window};
+pub use scan::{Class, Scan, Span};
 
 #[cfg(test)]
 fn fixtures() -> std::path::PathBuf {

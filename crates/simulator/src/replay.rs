@@ -1,198 +1,195 @@
-//! Objects through an eviction algorithm, counting hits.
+//! Objects through one cache, counting hits.
 //!
-//! Sizes are honoured, no metadata is counted, and every request counts from an empty cache on. What is larger than
+//! Sizes are honoured, no metadata is counted, and every request counts that is not of the warm-up. What is larger than
 //! the cache is always a miss. An object that comes with another size is another object: its old self leaves.
+//!
+//! With two tiers, memory is asked first. What is in memory is on disk, too, as in the store: what leaves the disk
+//! leaves memory, and what is found on disk or fetched is kept in memory if it is small enough for it.
 
-use hashbrown::HashMap;
 use larder_storage::eviction::Eviction;
 
-use crate::error::TraceError;
-use crate::trace::Request;
+use crate::counts::Counts;
+use crate::drive::Observer;
+use crate::numbers::{Numbered, spread};
+use crate::policy::{Policy, Visitor};
 
-/// Numbers objects in order of appearance, as the algorithms want them.
-#[derive(Debug, Default)]
-pub struct Objects {
-    numbers: HashMap<u64, u32>,
-    footprint: u64,
+/// A cache to be simulated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cache {
+    /// Which object leaves.
+    pub policy: Policy,
+    /// Bytes that it holds.
+    pub capacity: u64,
+    /// A memory tier before it.
+    pub memory: Option<Memory>,
 }
 
-impl Objects {
-    /// The number of an object; `None` when there are four billion others.
-    pub fn number(&mut self, object: u64, size: u32) -> Option<u32> {
-        let next = u32::try_from(self.numbers.len()).ok().filter(|next| *next != u32::MAX)?;
-        let number = *self.numbers.entry(object).or_insert(next);
-        if number == next {
-            self.footprint += u64::from(size);
-        }
-        Some(number)
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.numbers.len()
-    }
-
-    /// Whether none has come yet.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.numbers.is_empty()
-    }
-
-    /// Sum of their sizes in bytes, each as it came first.
-    #[must_use]
-    pub const fn footprint(&self) -> u64 {
-        self.footprint
-    }
+/// A memory tier.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Memory {
+    /// Which object leaves.
+    pub policy: Policy,
+    /// Bytes that it holds.
+    pub capacity: u64,
+    /// Larger objects are not kept in it.
+    pub object_max: u64,
 }
 
-/// A trace in memory, eight bytes a request, to be replayed with several algorithms and sizes.
-#[derive(Debug, Default)]
-pub struct Requests {
-    requests: Vec<(u32, u32)>,
-    objects: Objects,
-}
-
-impl Requests {
-    /// Reads a trace to its end.
-    ///
-    /// # Errors
-    ///
-    /// The first that its reader gives.
-    pub fn collect(trace: impl IntoIterator<Item = Result<Request, TraceError>>) -> Result<Self, TraceError> {
-        let mut all = Self::default();
-        for request in trace {
-            let Request { object, size, .. } = request?;
-            if let Some(number) = all.objects.number(object, size) {
-                all.requests.push((number, size));
-            }
-        }
-        Ok(all)
-    }
-
-    /// The objects that were asked for.
-    #[must_use]
-    pub const fn objects(&self) -> &Objects {
-        &self.objects
-    }
-
-    /// Replays all requests with one algorithm.
-    pub fn replay(&self, eviction: impl Eviction) -> Counts {
-        let mut replay = Replay::new(eviction);
-        for (number, size) in &self.requests {
-            replay.request(*number, *size);
-        }
-        replay.counts()
-    }
-}
-
-/// What a replay has counted.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct Counts {
-    /// Requests.
+/// Which part of a trace counts, and how it is divided for a look over time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Window {
+    /// Requests that only fill the cache.
+    pub warmup: u64,
+    /// Requests of the whole trace.
     pub requests: u64,
-    /// Of those, answered from the cache.
-    pub hits: u64,
-    /// Bytes of all requested objects.
-    pub bytes: u64,
-    /// Of those, answered from the cache.
-    pub hit_bytes: u64,
+    /// Parts of equally many requests, warm-up included.
+    pub parts: usize,
 }
 
-impl Counts {
-    /// Share of the requests that were no hits; zero when there were none.
+impl Window {
+    /// The part that a request belongs to, by its number counted from zero.
     #[must_use]
-    pub fn miss_ratio(&self) -> f64 {
-        miss_ratio(self.hits, self.requests)
-    }
-
-    /// Share of the bytes that were no hits; zero when there were none.
-    #[must_use]
-    pub fn byte_miss_ratio(&self) -> f64 {
-        miss_ratio(self.hit_bytes, self.bytes)
+    pub fn part(&self, request: u64) -> usize {
+        let part = u128::from(request) * self.parts as u128 / u128::from(self.requests.max(1));
+        usize::try_from(part).unwrap_or(usize::MAX).min(self.parts.saturating_sub(1))
     }
 }
 
-fn miss_ratio(hits: u64, all: u64) -> f64 {
-    if all == 0 { 0.0 } else { (all - hits) as f64 / all as f64 }
+/// What came of a cache.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Outcome {
+    /// Requests after the warm-up.
+    pub counts: Counts,
+    /// Hits that memory answered, and their bytes.
+    pub memory_hits: u64,
+    /// Bytes of these.
+    pub memory_hit_bytes: u64,
+    /// Bytes that were written to hold what was fetched.
+    pub written: u64,
+    /// All requests, part by part.
+    pub parts: Vec<Counts>,
+    /// Bytes of memory that the policies took.
+    pub memory_bytes: u64,
 }
 
-/// One cache with one algorithm, to which requests are given.
+impl Cache {
+    /// The replay of this cache, to be given the requests of a trace.
+    #[must_use]
+    pub fn replay(self, window: Window) -> Box<dyn Replaying> {
+        self.policy.visit(self.capacity, Boxed { cache: self, window })
+    }
+}
+
+struct Boxed {
+    cache: Cache,
+    window: Window,
+}
+
+impl Visitor for Boxed {
+    type Output = Box<dyn Replaying>;
+
+    fn visit<E: Eviction + 'static>(self, eviction: E) -> Box<dyn Replaying> {
+        Box::new(Replay::new(eviction, self.cache, self.window))
+    }
+}
+
+/// A replay that goes on, whatever its policy.
+pub trait Replaying: Observer {
+    /// What came of it so far.
+    fn outcome(&self) -> Outcome;
+}
+
+/// One cache with one policy, to which requests are given.
 #[derive(Debug)]
 pub struct Replay<E> {
     eviction: E,
-    counts: Counts,
+    memory: Option<(Box<dyn Eviction>, u64)>,
+    /// Policies that ship write whatever fits, even what leaves at once.
+    writes_all: bool,
+    window: Window,
+    seen: u64,
+    outcome: Outcome,
 }
 
 impl<E: Eviction> Replay<E> {
-    /// An empty cache, as large as the algorithm's capacity.
-    pub const fn new(eviction: E) -> Self {
-        Self { eviction, counts: Counts { requests: 0, hits: 0, bytes: 0, hit_bytes: 0 } }
+    /// An empty cache.
+    pub fn new(eviction: E, cache: Cache, window: Window) -> Self {
+        struct Dynamic;
+        impl Visitor for Dynamic {
+            type Output = Box<dyn Eviction>;
+            fn visit<E: Eviction + 'static>(self, eviction: E) -> Box<dyn Eviction> {
+                Box::new(eviction)
+            }
+        }
+        let memory = |memory: Memory| (memory.policy.visit(memory.capacity, Dynamic), memory.object_max);
+        let outcome = Outcome { parts: vec![Counts::default(); window.parts], ..Outcome::default() };
+        let writes_all = matches!(cache.policy, Policy::Shipped(_));
+        Self { eviction, memory: cache.memory.map(memory), writes_all, window, seen: 0, outcome }
     }
 
-    /// One request for an object, by its number. True when it is a hit.
-    pub fn request(&mut self, number: u32, size: u32) -> bool {
-        let bytes = u64::from(size);
-        let hit = self.eviction.size(number) == Some(bytes);
-        self.counts.requests += 1;
-        self.counts.bytes += bytes;
+    /// One request. True when it is a hit.
+    pub fn request(&mut self, request: &Numbered) -> bool {
+        let Numbered { number, size, .. } = *request;
+        let fingerprint = spread(u64::from(number));
+        let counted = self.seen >= self.window.warmup;
+        let hit = self.eviction.size(number) == Some(size);
         if hit {
-            self.counts.hits += 1;
-            self.counts.hit_bytes += bytes;
-            self.eviction.access(number, fingerprint(number));
+            self.eviction.access(number, fingerprint);
+            if self.memory.is_some() {
+                self.ask_memory(number, size, fingerprint, counted);
+            }
         } else {
-            self.eviction.admit(number, bytes, fingerprint(number));
+            let victims = self.eviction.admit(number, size, fingerprint);
+            let kept = self.eviction.size(number).is_some();
+            if counted && (kept || (self.writes_all && size <= self.eviction.capacity())) {
+                self.outcome.written += size;
+            }
+            if let Some((memory, object_max)) = &mut self.memory {
+                for victim in victims {
+                    memory.remove(victim);
+                }
+                memory.remove(number);
+                if kept && size <= *object_max {
+                    memory.admit(number, size, fingerprint);
+                }
+            }
+        }
+        if let Some(part) = self.outcome.parts.get_mut(self.window.part(self.seen)) {
+            part.count(size, hit);
+        }
+        self.seen += 1;
+        if counted {
+            self.outcome.counts.count(size, hit);
         }
         hit
     }
 
-    /// What was counted so far.
-    pub const fn counts(&self) -> Counts {
-        self.counts
+    /// A hit on disk, which memory may answer or take.
+    fn ask_memory(&mut self, number: u32, size: u64, fingerprint: u64, counted: bool) {
+        let Some((memory, object_max)) = &mut self.memory else { return };
+        if memory.size(number) == Some(size) {
+            memory.access(number, fingerprint);
+            if counted {
+                self.outcome.memory_hits += 1;
+                self.outcome.memory_hit_bytes += size;
+            }
+        } else if size <= *object_max {
+            memory.admit(number, size, fingerprint);
+        }
     }
 }
 
-/// Evenly distributed bits, as the store's keyed hashes are (the finaliser of SplitMix64).
-const fn fingerprint(number: u32) -> u64 {
-    let mut bits = (number as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ bits >> 31
+impl<E: Eviction> Observer for Replay<E> {
+    fn observe(&mut self, requests: &[Numbered]) {
+        for request in requests {
+            self.request(request);
+        }
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use larder_storage::eviction::Lru;
-
-    use super::*;
-
-    #[test]
-    fn another_size_is_a_miss_and_takes_the_place_of_the_old() {
-        let mut replay = Replay::new(Lru::new(100));
-        assert!(!replay.request(0, 10));
-        assert!(replay.request(0, 10));
-        assert!(!replay.request(0, 90));
-        assert!(replay.request(0, 90));
-        let counts = replay.counts();
-        assert_eq!((counts.requests, counts.hits, counts.bytes, counts.hit_bytes), (4, 2, 200, 100));
-        assert!((counts.miss_ratio() - 0.5).abs() < 1e-9 && (counts.byte_miss_ratio() - 0.5).abs() < 1e-9);
-    }
-
-    #[test]
-    fn what_is_larger_than_the_cache_is_always_a_miss_and_evicts_nothing() {
-        let mut replay = Replay::new(Lru::new(100));
-        assert!(!replay.request(0, 60));
-        assert!(!replay.request(1, 101));
-        assert!(!replay.request(1, 101));
-        assert!(replay.request(0, 60));
-    }
-
-    #[test]
-    fn objects_are_numbered_in_order_of_appearance() {
-        let mut objects = Objects::default();
-        let numbers = [70, 5, 70, 9].map(|object| objects.number(object, 10).unwrap());
-        assert_eq!(numbers, [0, 1, 0, 2]);
-        assert_eq!((objects.len(), objects.footprint()), (3, 30));
-        assert_eq!(Counts::default().miss_ratio(), 0.0);
+impl<E: Eviction> Replaying for Replay<E> {
+    fn outcome(&self) -> Outcome {
+        let memory = self.memory.as_ref().map_or(0, |(memory, _)| memory.memory_bytes());
+        Outcome { memory_bytes: (self.eviction.memory_bytes() + memory) as u64, ..self.outcome.clone() }
     }
 }
