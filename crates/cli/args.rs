@@ -18,6 +18,7 @@ use larder_server::control::Sort;
 
 use crate::ca::CaArgs;
 use crate::settings::{Given, Shared};
+use crate::simulate::SimulateArgs;
 use crate::units::{ByteSize, DiskSize, TimeSpan};
 use crate::values;
 
@@ -198,6 +199,9 @@ pub(crate) enum Command {
     /// Prove every stored body against its digest
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyArgs),
+    /// What hit ratio would another size or policy give? Replay a trace and see
+    #[command(after_help = crate::simulate::EXAMPLES)]
+    Simulate(Box<SimulateArgs>),
     /// Make the CA that interception signs with, and have it trusted
     #[command(after_help = CA_EXAMPLES)]
     Ca(CaArgs),

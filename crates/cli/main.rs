@@ -24,6 +24,7 @@ mod run;
 mod select;
 mod serve;
 mod settings;
+mod simulate;
 mod stats;
 mod sys;
 mod terminal;
@@ -74,6 +75,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Rm(args) => rm::run(args),
         Command::Stats(args) => stats::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Simulate(args) => simulate::run(*args),
         Command::Ca(args) => ca::run(args.command),
         Command::Run(args) => run::run(*args),
         Command::Env(args) => env::run(args),

@@ -5,6 +5,7 @@
 
 mod bound;
 mod counts;
+pub mod curve;
 mod drive;
 mod error;
 mod input;
@@ -12,12 +13,14 @@ mod numbers;
 pub mod policy;
 mod replay;
 mod scan;
+mod simulation;
 #[cfg(test)]
 mod tests;
 pub mod trace;
 
 pub use bound::{Belady, Intervals};
 pub use counts::Counts;
+pub use curve::{Curve, Point};
 pub use drive::{Observer, drive};
 pub use error::TraceError;
 pub use input::{Content, Inputs, Reader, UnreadableIn};
@@ -25,6 +28,9 @@ pub use numbers::{Numbered, Numbers, spread};
 pub use policy::Policy;
 pub use replay::{Cache, Memory, Outcome, Replay, Replaying, Window};
 pub use scan::{Class, Scan, Span};
+pub use simulation::{
+    Cell, ClassReport, Curves, InputReport, PartReport, Plan, Report, Size, Stage, TraceReport, simulate,
+};
 
 #[cfg(test)]
 fn fixtures() -> std::path::PathBuf {

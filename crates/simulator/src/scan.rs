@@ -27,6 +27,9 @@ struct Seen {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Scan {
+    /// Requests that are looked at and do not count.
+    warmup: u64,
+    requests: u64,
     seen: Vec<Seen>,
     counts: Counts,
     footprint: u64,
@@ -78,9 +81,17 @@ impl Observer for Scan {
 }
 
 impl Scan {
+    /// One that counts from a request on.
+    #[must_use]
+    pub fn after(warmup: u64) -> Self {
+        Self { warmup, ..Self::default() }
+    }
+
     fn request(&mut self, request: &Numbered) {
         let Numbered { number, size, time } = *request;
-        let now = self.counts.requests + 1;
+        self.requests += 1;
+        let now = self.requests;
+        let counted = now > self.warmup;
         let at = number as usize;
         if self.seen.len() <= at {
             let more = (at + 1).max(self.seen.len() / 8 * 9) - self.seen.len();
@@ -96,9 +107,9 @@ impl Scan {
                 self.footprint += size;
             } else {
                 hit = before.size == size;
-                if hit {
+                if hit && counted {
                     self.intervals.add(now - before.last, size);
-                } else {
+                } else if !hit {
                     self.changed += 1;
                 }
                 self.next_of(Some((before.last, now)));
@@ -107,7 +118,9 @@ impl Scan {
         self.largest = self.largest.max(size);
         self.note_size(size);
         self.note_time(time);
-        self.counts.count(size, hit);
+        if counted {
+            self.counts.count(size, hit);
+        }
     }
 
     /// Keeps what the exact bound needs while all sizes are equal.
@@ -134,7 +147,7 @@ impl Scan {
 
     fn note_size(&mut self, size: u64) {
         match self.equal_size {
-            None if self.counts.requests == 0 => self.equal_size = Some(size),
+            None if self.requests == 1 => self.equal_size = Some(size),
             Some(equal) if equal == size => {}
             Some(_) => {
                 self.equal_size = None;
@@ -279,6 +292,11 @@ impl Scan {
         numbers.sort_unstable();
         numbers.dedup();
         numbers
+    }
+
+    /// Each object's number and its last size.
+    pub fn object_sizes(&self) -> impl Iterator<Item = (u32, u64)> {
+        (0..).zip(self.seen.iter().map(|seen| seen.size))
     }
 
     /// Bytes of memory that this takes.

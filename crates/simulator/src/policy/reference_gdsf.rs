@@ -10,13 +10,15 @@ use larder_storage::eviction::{Eviction, Extent};
 #[derive(Clone, Copy, Debug, Default)]
 struct Node {
     size: u64,
+    /// Bytes that it takes: more than its size when it stands for others, too.
+    charge: u64,
     priority: f64,
     asked: u64,
     /// Zero when it is not listed.
     frequency: u32,
 }
 
-/// Objects in a tree by priority. 32 bytes for each number, and about 30 for each listed object.
+/// Objects in a tree by priority. 40 bytes for each number, and about 30 for each listed object.
 #[derive(Debug)]
 pub struct ReferenceGdsf {
     nodes: Vec<Node>,
@@ -35,10 +37,31 @@ impl ReferenceGdsf {
         Self { nodes: Vec::new(), order: BTreeSet::new(), floor: 0.0, requests: 0, used: 0, capacity }
     }
 
-    fn place(&mut self, id: u32, size: u64, frequency: u32) {
+    /// Lists an object that takes more bytes than its priority counts, and lets go of others until all have room.
+    pub fn admit_charged(&mut self, id: u32, size: u64, charge: u64) -> Vec<u32> {
+        self.remove(id);
+        if size > self.capacity {
+            return vec![id];
+        }
+        let at = id as usize;
+        if self.nodes.len() <= at {
+            self.nodes.resize(at + 1, Node::default());
+        }
+        self.used += charge;
+        self.place(id, size, charge, 1);
+        let mut victims = Vec::new();
+        while self.used > self.capacity
+            && let Some(victim) = self.evict()
+        {
+            victims.push(victim);
+        }
+        victims
+    }
+
+    fn place(&mut self, id: u32, size: u64, charge: u64, frequency: u32) {
         self.requests += 1;
         let priority = self.floor + f64::from(frequency) * 1e6 / size.max(1) as f64;
-        let node = Node { size, priority, asked: self.requests, frequency };
+        let node = Node { size, charge, priority, asked: self.requests, frequency };
         self.order.insert((priority.to_bits(), node.asked, id));
         if let Some(place) = self.nodes.get_mut(id as usize) {
             *place = node;
@@ -57,27 +80,27 @@ impl Eviction for ReferenceGdsf {
             self.nodes.resize(at + 1, Node::default());
         }
         self.used += size;
-        self.place(id, size, 1);
+        self.place(id, size, size, 1);
     }
 
     fn access(&mut self, id: u32, _fingerprint: u64) {
         if let Some(node) = self.listed(id) {
             self.order.remove(&(node.priority.to_bits(), node.asked, id));
-            self.place(id, node.size, node.frequency.saturating_add(1));
+            self.place(id, node.size, node.charge, node.frequency.saturating_add(1));
         }
     }
 
     fn resize(&mut self, id: u32, size: u64) {
         if let Some(node) = self.nodes.get_mut(id as usize).filter(|node| node.frequency > 0) {
-            self.used = self.used - node.size + size;
-            node.size = size;
+            self.used = self.used - node.charge + size;
+            (node.size, node.charge) = (size, size);
         }
     }
 
     fn remove(&mut self, id: u32) -> Option<u64> {
         let node = self.listed(id)?;
         self.order.remove(&(node.priority.to_bits(), node.asked, id));
-        self.used -= node.size;
+        self.used -= node.charge;
         if let Some(place) = self.nodes.get_mut(id as usize) {
             *place = Node::default();
         }
@@ -95,19 +118,8 @@ impl Eviction for ReferenceGdsf {
         Some(id)
     }
 
-    fn admit(&mut self, id: u32, size: u64, fingerprint: u64) -> Vec<u32> {
-        self.remove(id);
-        if size > self.capacity {
-            return vec![id];
-        }
-        self.insert(id, size, fingerprint);
-        let mut victims = Vec::new();
-        while self.used > self.capacity
-            && let Some(victim) = self.evict()
-        {
-            victims.push(victim);
-        }
-        victims
+    fn admit(&mut self, id: u32, size: u64, _fingerprint: u64) -> Vec<u32> {
+        self.admit_charged(id, size, size)
     }
 
     fn size(&self, id: u32) -> Option<u64> {
