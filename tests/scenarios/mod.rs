@@ -24,6 +24,7 @@ mod regressions;
 mod relay;
 mod reverse;
 mod run;
+mod simulate;
 mod tls;
 mod tools;
 mod tunnel;

@@ -32,7 +32,7 @@ pub(super) fn advice(report: &Report) -> Vec<String> {
         report.trace.infinite_byte_hit_ratio * 100.0
     )];
     if let Some(curve) = report.curves.iter().find(|curve| curve.policy == own.policy) {
-        sentences.extend(other_size(report, curve, *base, base * 2, "2x the disk"));
+        sentences.extend(other_size(report, curve, *base, base.saturating_mul(2), "2x the disk"));
         sentences.extend(other_size(report, curve, *base, base / 2, "Half the disk"));
         sentences.extend(flat(curve, *base));
     }
@@ -54,7 +54,8 @@ fn at(curve: &Curve, capacity: u64) -> Option<&Point> {
 
 fn other_size(report: &Report, curve: &Curve, base: u64, other: u64, what: &str) -> Option<String> {
     let (before, after) = (at(curve, base)?, at(curve, other)?);
-    let (requests, bytes) = (after.hit_ratio - before.hit_ratio, after.byte_hit_ratio - before.byte_hit_ratio);
+    let (requests, bytes) =
+        (after.hit_ratio - before.hit_ratio, after.byte_hit_ratio - before.byte_hit_ratio);
     let counted = report.cells.first()?;
     let all_bytes = report.trace.bytes as f64 * counted.requests as f64 / report.trace.requests.max(1) as f64;
     let saved = bytes * all_bytes;
@@ -84,7 +85,10 @@ fn flat(curve: &Curve, base: u64) -> Option<String> {
     let best = curve.points.iter().map(|point| point.byte_hit_ratio).fold(0.0, f64::max);
     let knee = curve.points.iter().rev().take_while(|point| best - point.byte_hit_ratio <= FLAT).last()?;
     if knee.capacity_bytes <= base {
-        return Some(format!("The bytes are flat past {}: it is large enough.", rough_size(knee.capacity_bytes)));
+        return Some(format!(
+            "The bytes are flat past {}: it is large enough.",
+            rough_size(knee.capacity_bytes)
+        ));
     }
     Some(format!("The bytes are flat past {}.", rough_size(knee.capacity_bytes)))
 }
@@ -94,7 +98,8 @@ fn other_policy(cells: &[&Cell], own: &Cell, what: &str, of: fn(&Cell) -> f64) -
     let best = cells.iter().max_by(|a, b| of(a).total_cmp(&of(b)))?;
     let gain = of(best) - of(own);
     if best.policy == own.policy || gain < SAME {
-        return (cells.len() > 1).then(|| format!("For {what} no other policy here is better than {}.", own.policy));
+        return (cells.len() > 1)
+            .then(|| format!("For {what} no other policy here is better than {}.", own.policy));
     }
     let other = if what == "bytes" {
         ("requests", best.hit_ratio - own.hit_ratio)
@@ -112,7 +117,11 @@ fn other_policy(cells: &[&Cell], own: &Cell, what: &str, of: fn(&Cell) -> f64) -
 
 fn memory(own: &Cell) -> Option<String> {
     let ratio = own.memory_hit_ratio?;
-    Some(format!("Memory answers {:.1} % of the requests, the disk {:.1} %.", ratio * 100.0, (own.hit_ratio - ratio) * 100.0))
+    Some(format!(
+        "Memory answers {:.1} % of the requests, the disk {:.1} %.",
+        ratio * 100.0,
+        (own.hit_ratio - ratio) * 100.0
+    ))
 }
 
 /// What an SSD makes of it.

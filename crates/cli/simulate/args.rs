@@ -53,7 +53,7 @@ pub(crate) struct SimulateArgs {
     /// Share of the requests that only fill the caches and do not count
     #[arg(long, value_name = "SHARE", value_parser = share, default_value = "0%")]
     pub(crate) skip_warmup: f64,
-    /// Share of the objects that the curves are drawn from; 100% is exact, 0% draws none [default: exact if that is little work, else 10%]
+    /// Share of the objects that the curves are drawn from; 100% is exact, 0% draws none [default: exact if that is little work, else 6.5%]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub(crate) sample: Option<f64>,
     /// What a size in a text trace counts, where it does not say [default: bytes, or what its format has]
@@ -121,7 +121,9 @@ fn size(text: &str) -> Result<Size, String> {
     }
     match text.parse::<ByteSize>() {
         Ok(size) if size.bytes() > 0 => Ok(Size::Bytes(size.bytes())),
-        Ok(_) => Err("a cache of nothing has no hits; write a size like `512MiB` or a share like `10%`".to_owned()),
+        Ok(_) => {
+            Err("a cache of nothing has no hits; write a size like `512MiB` or a share like `10%`".to_owned())
+        }
         Err(error) => Err(format!("{error}, or a share like `10%`")),
     }
 }

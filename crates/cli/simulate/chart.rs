@@ -71,16 +71,29 @@ pub(super) struct Line {
 }
 
 /// Lines between two axes, and perhaps one across at a height that has a name.
-pub(super) fn lines(title: &str, x: &Axis<'_>, y: &Axis<'_>, lines: &[Line], across: Option<(f64, &str)>) -> String {
+pub(super) fn lines(
+    title: &str,
+    x: &Axis<'_>,
+    y: &Axis<'_>,
+    lines: &[Line],
+    across: Option<(f64, &str)>,
+) -> String {
     let legend = legend(lines.iter().map(|line| line.name.as_str()));
     let mut svg = begin(title, legend.rows);
     svg += &frame(x, y);
-    let at = |(a, b): (f64, f64)| (LEFT + x.place(a) * inner_width(), TOP + (1.0 - y.place(b)) * inner_height());
+    let at =
+        |(a, b): (f64, f64)| (LEFT + x.place(a) * inner_width(), TOP + (1.0 - y.place(b)) * inner_height());
     if let Some((height, name)) = across {
         let (_, h) = at((x.from, height));
         let end = WIDTH - RIGHT;
         let _ = write!(svg, r#"<path class="across" d="M{LEFT} {h:.1}H{end}"/>"#);
-        let _ = write!(svg, r#"<text class="note" x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#, end - 2.0, h - 3.0, escaped(name));
+        let _ = write!(
+            svg,
+            r#"<text class="note" x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
+            end - 2.0,
+            h - 3.0,
+            escaped(name)
+        );
     }
     for (number, line) in lines.iter().enumerate() {
         let class = number % COLOURS;
@@ -103,7 +116,13 @@ pub(super) fn lines(title: &str, x: &Axis<'_>, y: &Axis<'_>, lines: &[Line], acr
 }
 
 /// Groups of bars: a name below each group, and a value for each kind.
-pub(super) fn bars(title: &str, y: &Axis<'_>, kinds: &[&str], groups: &[(String, Vec<f64>)], label: &str) -> String {
+pub(super) fn bars(
+    title: &str,
+    y: &Axis<'_>,
+    kinds: &[&str],
+    groups: &[(String, Vec<f64>)],
+    label: &str,
+) -> String {
     let legend = legend(kinds.iter().copied());
     let mut svg = begin(title, legend.rows);
     let nowhere = Axis { scale: Scale::Even, from: 0.0, to: 1.0, label, write: &|_| String::new() };
@@ -117,11 +136,15 @@ pub(super) fn bars(title: &str, y: &Axis<'_>, kinds: &[&str], groups: &[(String,
             let high = y.place(*value) * inner_height();
             let (x, top) = (left + wide * kind as f64, TOP + inner_height() - high);
             let class = kind % COLOURS;
-            let _ = write!(svg, r#"<rect class="f{class}" x="{x:.1}" y="{top:.1}" width="{wide:.1}" height="{high:.1}"/>"#);
+            let _ = write!(
+                svg,
+                r#"<rect class="f{class}" x="{x:.1}" y="{top:.1}" width="{wide:.1}" height="{high:.1}"/>"#
+            );
         }
         if number % every == 0 {
             let (x, y) = (left + step * 0.4, TOP + inner_height() + 13.0);
-            let _ = write!(svg, r#"<text x="{x:.1}" y="{y:.1}" text-anchor="middle">{}</text>"#, escaped(name));
+            let _ =
+                write!(svg, r#"<text x="{x:.1}" y="{y:.1}" text-anchor="middle">{}</text>"#, escaped(name));
         }
     }
     svg += &legend.svg;
@@ -151,7 +174,8 @@ fn frame(x: &Axis<'_>, y: &Axis<'_>) -> String {
         let h = bottom - y.place(mark) * inner_height();
         let _ = write!(svg, r#"<path class="grid" d="M{LEFT} {h:.1}H{end}"/>"#);
         let text = escaped(&(y.write)(mark));
-        let _ = write!(svg, r#"<text x="{:.1}" y="{:.1}" text-anchor="end">{text}</text>"#, LEFT - 4.0, h + 4.0);
+        let _ =
+            write!(svg, r#"<text x="{:.1}" y="{:.1}" text-anchor="end">{text}</text>"#, LEFT - 4.0, h + 4.0);
     }
     for mark in x.marks() {
         let text = escaped(&(x.write)(mark));
@@ -160,7 +184,8 @@ fn frame(x: &Axis<'_>, y: &Axis<'_>) -> String {
         }
         let w = LEFT + x.place(mark) * inner_width();
         let _ = write!(svg, r#"<path class="grid" d="M{w:.1} {TOP}V{bottom}"/>"#);
-        let _ = write!(svg, r#"<text x="{w:.1}" y="{:.1}" text-anchor="middle">{text}</text>"#, bottom + 13.0);
+        let _ =
+            write!(svg, r#"<text x="{w:.1}" y="{:.1}" text-anchor="middle">{text}</text>"#, bottom + 13.0);
     }
     let _ = write!(svg, r#"<path class="frame" d="M{LEFT} {TOP}V{bottom}H{end}"/>"#);
     let middle = LEFT + inner_width() / 2.0;

@@ -16,7 +16,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use larder_simulator::{Curves, Inputs, Memory, Plan, Report, Stage, simulate};
 use tempfile::NamedTempFile;
 
@@ -62,6 +62,9 @@ pub(crate) fn run(args: SimulateArgs) -> Result<(), Failure> {
     }
     for input in report.inputs.iter().filter(|input| input.unreadable > 0) {
         output::note(&unreadable(input));
+    }
+    if report.trace.requests == 0 {
+        return Err(anyhow!("there is no request in what was given").into());
     }
     let text = match args.format {
         Format::Table => table::table(&report),

@@ -10,8 +10,16 @@ use crate::units::{rough_size, rough_time};
 
 const STYLE: &str = include_str!("page.css");
 /// Columns of the table.
-const HEADINGS: [&str; 8] =
-    ["capacity", "policy", "request hits", "byte hits", "in memory", "origin requests", "origin bytes", "written a day"];
+const HEADINGS: [&str; 8] = [
+    "capacity",
+    "policy",
+    "request hits",
+    "byte hits",
+    "in memory",
+    "origin requests",
+    "origin bytes",
+    "written a day",
+];
 
 /// All of it.
 pub(super) fn page(report: &Report) -> Result<String, Failure> {
@@ -49,7 +57,9 @@ pub(super) fn page(report: &Report) -> Result<String, Failure> {
 /// The curves alone, as one drawing.
 pub(super) fn drawing(report: &Report) -> String {
     let [requests, bytes] = curves_of(report);
-    let place = |svg: &str, x: u32| svg.replacen("<svg ", &format!("<svg x=\"{x}\" y=\"0\" width=\"440\" height=\"350\" "), 1);
+    let place = |svg: &str, x: u32| {
+        svg.replacen("<svg ", &format!("<svg x=\"{x}\" y=\"0\" width=\"440\" height=\"350\" "), 1)
+    };
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 900 350\"><style>{STYLE}</style>\n{}{}</svg>\n",
         place(&requests, 0),
@@ -67,7 +77,9 @@ fn section(heading: &str, charts: &[(String, String)]) -> String {
     }
     let figures: String = charts
         .iter()
-        .map(|(caption, svg)| format!("<figure><figcaption>{}</figcaption>\n{svg}</figure>\n", escaped(caption)))
+        .map(|(caption, svg)| {
+            format!("<figure><figcaption>{}</figcaption>\n{svg}</figure>\n", escaped(caption))
+        })
         .collect();
     format!("<section><h2>{heading}</h2>\n<div class=\"charts\">\n{figures}</div></section>\n")
 }
@@ -88,11 +100,15 @@ fn curves(report: &Report) -> Vec<(String, String)> {
         ),
         _ => String::new(),
     };
-    vec![(format!("Requests that miss, by capacity{how}"), requests), ("Bytes that miss, by capacity".to_owned(), bytes)]
+    vec![
+        (format!("Requests that miss, by capacity{how}"), requests),
+        ("Bytes that miss, by capacity".to_owned(), bytes),
+    ]
 }
 
 fn curves_of(report: &Report) -> [String; 2] {
-    let capacities = || report.curves.iter().flat_map(|curve| &curve.points).map(|point| point.capacity_bytes as f64);
+    let capacities =
+        || report.curves.iter().flat_map(|curve| &curve.points).map(|point| point.capacity_bytes as f64);
     let x = Axis {
         scale: Scale::Logarithmic,
         from: capacities().fold(f64::INFINITY, f64::min).max(1.0),
@@ -102,18 +118,27 @@ fn curves_of(report: &Report) -> [String; 2] {
     };
     let draw = |title: &str, ceiling: f64, of: fn(&Curve) -> Vec<(f64, f64, f64)>| {
         let y = Axis { scale: Scale::Even, from: 0.0, to: 1.0, label: "miss ratio", write: &percent };
-        let all: Vec<_> =
-            report.curves.iter().map(|curve| Line { name: curve.policy.clone(), points: of(curve) }).collect();
+        let all: Vec<_> = report
+            .curves
+            .iter()
+            .map(|curve| Line { name: curve.policy.clone(), points: of(curve) })
+            .collect();
         lines(title, &x, &y, &all, Some((1.0 - ceiling, "an infinite cache")))
     };
     let trace = &report.trace;
     [
         draw("Requests that miss, by capacity", trace.infinite_hit_ratio, |curve| {
-            curve.points.iter().map(|point| (point.capacity_bytes as f64, 1.0 - point.hit_ratio, point.error)).collect()
+            curve
+                .points
+                .iter()
+                .map(|point| (point.capacity_bytes as f64, 1.0 - point.hit_ratio, point.error))
+                .collect()
         }),
         draw("Bytes that miss, by capacity", trace.infinite_byte_hit_ratio, |curve| {
             let points = curve.points.iter();
-            points.map(|point| (point.capacity_bytes as f64, 1.0 - point.byte_hit_ratio, point.byte_error)).collect()
+            points
+                .map(|point| (point.capacity_bytes as f64, 1.0 - point.byte_hit_ratio, point.byte_error))
+                .collect()
         }),
     ]
 }
@@ -150,7 +175,10 @@ fn over_time(report: &Report) -> Vec<(String, String)> {
     let draw = |title: &str, of: fn(&Cell) -> Vec<f64>| {
         let line = |cell: &&Cell| Line {
             name: cell.policy.clone(),
-            points: (0..).zip(of(cell)).map(|(at, ratio)| ((f64::from(at) + 0.5) / parts as f64, ratio, 0.0)).collect(),
+            points: (0..)
+                .zip(of(cell))
+                .map(|(at, ratio)| ((f64::from(at) + 0.5) / parts as f64, ratio, 0.0))
+                .collect(),
         };
         lines(title, &x, &y, &cells.iter().map(line).collect::<Vec<_>>(), None)
     };
@@ -170,12 +198,19 @@ fn objects(report: &Report) -> Vec<(String, String)> {
         && *last > 1
     {
         let write = |mark: f64| short_number(mark);
-        let x = Axis { scale: Scale::Logarithmic, from: 1.0, to: *last as f64, label: "rank of the object", write: &write };
+        let x = Axis {
+            scale: Scale::Logarithmic,
+            from: 1.0,
+            to: *last as f64,
+            label: "rank of the object",
+            write: &write,
+        };
         let to = f64::from(*most).max(2.0);
         let y = Axis { scale: Scale::Logarithmic, from: 1.0, to, label: "requests", write: &write };
         let points = trace.ranks.iter().map(|(rank, count)| (*rank as f64, f64::from(*count), 0.0)).collect();
         let line = Line { name: "requests for the object".to_owned(), points };
-        let once = trace.popularity.first().map_or(0, |class| class.objects) as f64 / trace.objects.max(1) as f64;
+        let once =
+            trace.popularity.first().map_or(0, |class| class.objects) as f64 / trace.objects.max(1) as f64;
         let caption = format!("Popularity: {:.1} % of the objects were asked for once", once * 100.0);
         charts.push((caption, lines("Popularity", &x, &y, &[line], None)));
     }
@@ -251,7 +286,10 @@ fn cells(report: &Report) -> String {
             ("in memory", cell.memory_hit_ratio.map_or_else(String::new, percent)),
             ("origin requests", cell.origin_requests.to_string()),
             ("origin bytes", rough_size(cell.origin_bytes)),
-            ("written a day", cell.drive_writes_per_day.map_or_else(String::new, |writes| format!("{writes:.2} x"))),
+            (
+                "written a day",
+                cell.drive_writes_per_day.map_or_else(String::new, |writes| format!("{writes:.2} x")),
+            ),
         ];
         html += "<tr>";
         for (_, value) in values.iter().filter(|(heading, _)| shown(heading)) {

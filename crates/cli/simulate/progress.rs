@@ -15,8 +15,11 @@ pub(super) struct Progress {
 impl Progress {
     /// For inputs of so many bytes.
     pub(super) fn new(bytes: u64) -> Self {
-        let target =
-            if terminal::shows_progress() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if terminal::shows_progress() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         let bar = ProgressBar::with_draw_target(Some(bytes), target);
         let style = ProgressStyle::with_template("{msg} [{wide_bar}] {percent}%, {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));

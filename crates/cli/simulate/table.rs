@@ -35,7 +35,8 @@ pub(super) fn table(report: &Report) -> String {
 }
 
 pub(super) fn about(trace: &TraceReport) -> String {
-    let over = trace.seconds.map_or_else(String::new, |seconds| format!(" over {}", rough_time(seconds * 1000)));
+    let over =
+        trace.seconds.map_or_else(String::new, |seconds| format!(" over {}", rough_time(seconds * 1000)));
     let warmup = match trace.warmup_requests {
         0 => String::new(),
         requests => format!("; the first {requests} only fill the caches"),

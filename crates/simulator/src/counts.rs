@@ -19,10 +19,10 @@ impl Counts {
     /// Counts one request.
     pub const fn count(&mut self, size: u64, hit: bool) {
         self.requests += 1;
-        self.bytes += size;
+        self.bytes = self.bytes.saturating_add(size);
         if hit {
             self.hits += 1;
-            self.hit_bytes += size;
+            self.hit_bytes = self.hit_bytes.saturating_add(size);
         }
     }
 

@@ -47,11 +47,10 @@ pub struct Window {
 }
 
 impl Window {
-    /// The part that a request belongs to, by its number counted from zero.
-    #[must_use]
-    pub fn part(&self, request: u64) -> usize {
-        let part = u128::from(request) * self.parts as u128 / u128::from(self.requests.max(1));
-        usize::try_from(part).unwrap_or(usize::MAX).min(self.parts.saturating_sub(1))
+    /// The number of the first request after a part.
+    fn end_of(&self, part: usize) -> u64 {
+        let end = (part as u128 + 1) * u128::from(self.requests);
+        u64::try_from(end.div_ceil(self.parts.max(1) as u128)).unwrap_or(u64::MAX)
     }
 }
 
@@ -108,6 +107,11 @@ pub struct Replay<E> {
     writes_all: bool,
     window: Window,
     seen: u64,
+    /// The part that requests belong to now, and the first that does not.
+    part: usize,
+    part_end: u64,
+    /// Who left for the last newcomer.
+    victims: Vec<u32>,
     outcome: Outcome,
 }
 
@@ -124,7 +128,17 @@ impl<E: Eviction> Replay<E> {
         let memory = |memory: Memory| (memory.policy.visit(memory.capacity, Dynamic), memory.object_max);
         let outcome = Outcome { parts: vec![Counts::default(); window.parts], ..Outcome::default() };
         let writes_all = matches!(cache.policy, Policy::Shipped(_));
-        Self { eviction, memory: cache.memory.map(memory), writes_all, window, seen: 0, outcome }
+        Self {
+            eviction,
+            memory: cache.memory.map(memory),
+            writes_all,
+            window,
+            seen: 0,
+            part: 0,
+            part_end: window.end_of(0),
+            victims: Vec::new(),
+            outcome,
+        }
     }
 
     /// One request. True when it is a hit.
@@ -139,14 +153,15 @@ impl<E: Eviction> Replay<E> {
                 self.ask_memory(number, size, fingerprint, counted);
             }
         } else {
-            let victims = self.eviction.admit(number, size, fingerprint);
+            self.victims.clear();
+            self.eviction.admit_into(number, size, fingerprint, &mut self.victims);
             let kept = self.eviction.size(number).is_some();
             if counted && (kept || (self.writes_all && size <= self.eviction.capacity())) {
                 self.outcome.written += size;
             }
             if let Some((memory, object_max)) = &mut self.memory {
-                for victim in victims {
-                    memory.remove(victim);
+                for victim in &self.victims {
+                    memory.remove(*victim);
                 }
                 memory.remove(number);
                 if kept && size <= *object_max {
@@ -154,7 +169,11 @@ impl<E: Eviction> Replay<E> {
                 }
             }
         }
-        if let Some(part) = self.outcome.parts.get_mut(self.window.part(self.seen)) {
+        while self.seen >= self.part_end && self.part + 1 < self.window.parts {
+            self.part += 1;
+            self.part_end = self.window.end_of(self.part);
+        }
+        if let Some(part) = self.outcome.parts.get_mut(self.part) {
             part.count(size, hit);
         }
         self.seen += 1;
@@ -191,5 +210,62 @@ impl<E: Eviction> Replaying for Replay<E> {
     fn outcome(&self) -> Outcome {
         let memory = self.memory.as_ref().map_or(0, |(memory, _)| memory.memory_bytes());
         Outcome { memory_bytes: (self.eviction.memory_bytes() + memory) as u64, ..self.outcome.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LRU: Policy = Policy::SHIPPED[0];
+
+    fn replay(cache: Cache, warmup: u64, requests: &[(u32, u64)]) -> (Vec<bool>, Outcome) {
+        let window = Window { warmup, requests: requests.len() as u64, parts: 2 };
+        let lru = larder_storage::eviction::Lru::new(cache.capacity);
+        let mut replay = Replay::new(lru, cache, window);
+        let hits = requests
+            .iter()
+            .map(|(number, size)| replay.request(&Numbered { number: *number, size: *size, time: 0 }));
+        (hits.collect(), replay.outcome())
+    }
+
+    #[test]
+    fn another_size_is_a_miss_and_takes_the_place_of_the_old() {
+        let cache = Cache { policy: LRU, capacity: 100, memory: None };
+        let (hits, outcome) = replay(cache, 0, &[(0, 10), (0, 10), (0, 90), (0, 90)]);
+        assert_eq!(hits, [false, true, false, true]);
+        let Counts { requests, hits, bytes, hit_bytes } = outcome.counts;
+        assert_eq!((requests, hits, bytes, hit_bytes, outcome.written), (4, 2, 200, 100, 100));
+    }
+
+    #[test]
+    fn what_is_larger_than_the_cache_is_always_a_miss_and_evicts_nothing() {
+        let cache = Cache { policy: LRU, capacity: 100, memory: None };
+        let (hits, outcome) = replay(cache, 0, &[(0, 60), (1, 101), (1, 101), (0, 60)]);
+        assert_eq!(hits, [false, false, false, true]);
+        assert_eq!(outcome.written, 60);
+    }
+
+    #[test]
+    fn a_warm_up_fills_the_cache_and_does_not_count() {
+        let cache = Cache { policy: LRU, capacity: 100, memory: None };
+        let (_, outcome) = replay(cache, 2, &[(0, 10), (0, 10), (0, 10), (1, 10)]);
+        assert_eq!((outcome.counts.requests, outcome.counts.hits, outcome.written), (2, 1, 10));
+        let parts: Vec<_> = outcome.parts.iter().map(|part| (part.requests, part.hits)).collect();
+        assert_eq!(parts, [(2, 1), (2, 1)]);
+    }
+
+    #[test]
+    fn memory_answers_what_is_small_and_on_disk() {
+        let memory = Some(Memory { policy: LRU, capacity: 20, object_max: 15 });
+        let cache = Cache { policy: LRU, capacity: 100, memory };
+        // 0 is kept in both; 1 is too large for memory; 2 pushes 0 out of memory, and the disk has it still.
+        let (hits, outcome) =
+            replay(cache, 0, &[(0, 10), (0, 10), (1, 60), (1, 60), (2, 15), (0, 10), (0, 10)]);
+        assert_eq!(hits, [false, true, false, true, false, true, true]);
+        assert_eq!((outcome.memory_hits, outcome.memory_hit_bytes, outcome.counts.hits), (2, 20, 4));
+        // What leaves the disk leaves memory: 3 pushes all out, and 0 is a miss.
+        let (hits, outcome) = replay(cache, 0, &[(0, 10), (3, 95), (0, 10)]);
+        assert_eq!((hits, outcome.memory_hits), (vec![false; 3], 0));
     }
 }

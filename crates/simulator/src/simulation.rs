@@ -19,14 +19,14 @@ use crate::scan::{Class, Scan, Span};
 const PARTS: usize = 48;
 /// Samples that are drawn for a curve.
 const SAMPLES: u64 = 4;
-/// The share of the objects in each, where nothing else is asked for.
-const SAMPLED: f64 = 0.1;
+/// The share of the objects in each, where nothing else is asked for: a tenth of the memory, with what a sample needs besides.
+const SAMPLED: f64 = 0.065;
 /// Requests, times the sizes and policies of the curves, up to which they are exact.
 const EXACT_MAX: u64 = 100_000_000;
 /// Bytes that the first reading takes for each object: its number and what is known of it.
-const SCAN_OBJECT_BYTES: u64 = 47;
+const SCAN_OBJECT_BYTES: u64 = 66;
 /// Bytes that the second reading takes for each object beside its caches.
-const NUMBER_BYTES: u64 = 20;
+const NUMBER_BYTES: u64 = 39;
 /// Bytes that the stack for LRU's curve takes for each object, sampled or not.
 const STACK_OBJECT_BYTES: u64 = 64;
 
@@ -219,8 +219,10 @@ pub fn simulate(
     let capacities = capacities(&plan.sizes, scan.footprint());
     progress(Stage::Needs(needed(plan, scan.objects(), window.requests, capacities.len())), 0);
 
-    let cells: Vec<_> =
-        capacities.iter().flat_map(|capacity| plan.policies.iter().map(|policy| (*capacity, *policy))).collect();
+    let cells: Vec<_> = capacities
+        .iter()
+        .flat_map(|capacity| plan.policies.iter().map(|policy| (*capacity, *policy)))
+        .collect();
     let mut caches: Vec<_> = cells
         .iter()
         .map(|(capacity, policy)| {
@@ -253,7 +255,13 @@ pub fn simulate(
         .collect();
     let unknown = unknown(span, &scan);
     let curves = curves.report(counted.infinite());
-    Ok(Report { inputs: inputs_report, trace: trace_report(&scan, counted.infinite(), window), cells, curves, unknown })
+    Ok(Report {
+        inputs: inputs_report,
+        trace: trace_report(&scan, counted.infinite(), window),
+        cells,
+        curves,
+        unknown,
+    })
 }
 
 /// Bytes of memory that a simulation takes at most, once it is known how many objects there are.
@@ -262,15 +270,10 @@ fn needed(plan: &Plan, objects: u64, requests: u64, sizes: usize) -> u64 {
     let memory = plan.memory.map_or(0, |memory| memory.policy.object_bytes() * plan.policies.len() as u64);
     let points = grid(1 << 40, &[]).len() + 3 * sizes;
     let curves = match sampling(plan, requests, points) {
-        None => 0,
-        Some((share, count)) if share < 1.0 => {
-            let sampled = (objects as f64 * share) as u64 * count;
-            return objects * (SCAN_OBJECT_BYTES + NUMBER_BYTES + (policies + memory) * sizes as u64)
-                + sampled * (STACK_OBJECT_BYTES + (policies * points as u64));
-        }
-        Some(_) => STACK_OBJECT_BYTES + policies * points as u64,
+        None => 0.0,
+        Some((share, count)) => (STACK_OBJECT_BYTES + policies * points as u64) as f64 * share * count as f64,
     };
-    objects * (SCAN_OBJECT_BYTES + NUMBER_BYTES + (policies + memory) * sizes as u64 + curves)
+    objects * (SCAN_OBJECT_BYTES + NUMBER_BYTES + (policies + memory) * sizes as u64 + curves as u64)
 }
 
 /// The share of the objects in each sample for the curves, their number, and the sizes; `None` when there are none.

@@ -32,6 +32,11 @@ const POINTS: f64 = 7.0;
 const SMALLEST: f64 = 0.001;
 /// Student's t for 99 % and one degree of freedom less than there are samples, from two samples on.
 const STUDENT: [f64; 7] = [63.66, 9.92, 5.84, 4.60, 4.03, 3.71, 3.50];
+const STUDENT_MANY: f64 = 3.36;
+/// What all samples of a trace have in common shows in no spread: no error is said to be smaller than this.
+const ERROR_MIN: f64 = 0.005;
+/// Points to each side of one whose spread counts for it.
+const NEIGHBOURS: usize = 3;
 
 /// The hit ratios of one policy.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -152,7 +157,7 @@ impl Observer for SampledLru {
             let counted = self.seen >= self.window.warmup;
             self.seen += 1;
             if let Some(taken) = self.sampler.take(*number) {
-                let charge = self.sampler.sample().charge(*size, taken.certain);
+                let charge = self.sampler.sample().charge(*number, *size, taken.certain);
                 let stratum = if taken.certain { CERTAIN } else { OTHERS };
                 self.stack.request(taken.number, *size, charge, counted.then_some(stratum));
             }
@@ -223,7 +228,10 @@ impl Miniatures {
     #[must_use]
     pub fn estimates(&self, lru: &SampledLru, all: Counts) -> Vec<(f64, f64)> {
         let scale = lru.scale(all);
-        self.caches.iter().map(|Miniature { counts: [certain, others], .. }| scale.estimate(*certain, *others)).collect()
+        self.caches
+            .iter()
+            .map(|Miniature { counts: [certain, others], .. }| scale.estimate(*certain, *others))
+            .collect()
     }
 }
 
@@ -245,7 +253,7 @@ impl Miniature {
         Self { cache, counts: [Counts::default(); 2] }
     }
 
-    fn request(&mut self, number: u32, size: u64, charge: u64) -> bool {
+    fn request(&mut self, number: u32, size: u64, charge: u64, victims: &mut Vec<u32>) -> bool {
         let fingerprint = spread(u64::from(number));
         match &mut self.cache {
             MiniatureCache::Any(cache) => {
@@ -253,7 +261,7 @@ impl Miniature {
                 if hit {
                     cache.access(number, fingerprint);
                 } else {
-                    cache.admit(number, charge, fingerprint);
+                    cache.admit_into(number, charge, fingerprint, victims);
                 }
                 hit
             }
@@ -262,7 +270,7 @@ impl Miniature {
                 if hit {
                     cache.access(number, fingerprint);
                 } else {
-                    cache.admit_charged(number, size, charge);
+                    cache.admit_charged(number, size, charge, victims);
                 }
                 hit
             }
@@ -272,13 +280,15 @@ impl Miniature {
 
 impl Observer for Miniatures {
     fn observe(&mut self, requests: &[Numbered]) {
+        let mut victims = Vec::new();
         for Numbered { number, size, .. } in requests {
             let counted = self.seen >= self.window.warmup;
             self.seen += 1;
             let Some(taken) = self.sampler.take(*number) else { continue };
-            let charge = self.sampler.sample().charge(*size, taken.certain);
+            let charge = self.sampler.sample().charge(*number, *size, taken.certain);
             for miniature in &mut self.caches {
-                let hit = miniature.request(taken.number, *size, charge);
+                let hit = miniature.request(taken.number, *size, charge, &mut victims);
+                victims.clear();
                 let stratum = if taken.certain { CERTAIN } else { OTHERS };
                 if counted && let Some(counts) = miniature.counts.get_mut(stratum) {
                     counts.count(*size, hit);
@@ -288,14 +298,26 @@ impl Observer for Miniatures {
     }
 }
 
-/// The mean of several estimates, and how far the truth may be from it.
+/// For each point the mean of the estimates that several samples have of it, and how far the truth may be from it.
+///
+/// A few samples tell their own spread badly: that of the neighbours counts, too, and the largest is taken.
 #[must_use]
-pub fn combined(estimates: &[f64]) -> (f64, f64) {
+pub fn combined(points: &[Vec<f64>]) -> Vec<(f64, f64)> {
+    let spreads: Vec<(f64, f64)> = points.iter().map(|estimates| mean_and_spread(estimates)).collect();
+    let sampled = points.iter().any(|estimates| estimates.len() > 1);
+    let around = |at: usize| {
+        let near =
+            spreads.iter().skip(at.saturating_sub(NEIGHBOURS)).take(NEIGHBOURS + at.min(NEIGHBOURS) + 1);
+        near.map(|(_, spread)| *spread).fold(if sampled { ERROR_MIN } else { 0.0 }, f64::max)
+    };
+    spreads.iter().enumerate().map(|(at, (mean, _))| (*mean, around(at))).collect()
+}
+
+fn mean_and_spread(estimates: &[f64]) -> (f64, f64) {
     let samples = estimates.len().max(1) as f64;
     let mean = estimates.iter().sum::<f64>() / samples;
-    let Some(student) = estimates.len().checked_sub(2).map(|at| STUDENT.get(at).copied().unwrap_or(3.36)) else {
-        return (mean, 0.0);
-    };
+    let Some(freedom) = estimates.len().checked_sub(2) else { return (mean, 0.0) };
+    let student = STUDENT.get(freedom).copied().unwrap_or(STUDENT_MANY);
     let variance = estimates.iter().map(|one| (one - mean).powi(2)).sum::<f64>() / (samples - 1.0);
     (mean, student * (variance / samples).sqrt())
 }

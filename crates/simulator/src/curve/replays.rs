@@ -25,7 +25,10 @@ pub struct CurveReplays {
 
 impl std::fmt::Debug for CurveReplays {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CurveReplays").field("grid", &self.grid).field("share", &self.share).finish_non_exhaustive()
+        f.debug_struct("CurveReplays")
+            .field("grid", &self.grid)
+            .field("share", &self.share)
+            .finish_non_exhaustive()
     }
 }
 
@@ -33,7 +36,8 @@ impl CurveReplays {
     /// The replays for a plan; none when no curves are wanted. The capacities, their halves and doubles are points.
     #[must_use]
     pub fn new(scan: &Scan, plan: &Plan, capacities: &[u64], window: Window) -> Self {
-        let more: Vec<u64> = capacities.iter().flat_map(|bytes| [bytes / 2, *bytes, bytes * 2]).collect();
+        let more: Vec<u64> =
+            capacities.iter().flat_map(|bytes| [bytes / 2, *bytes, bytes.saturating_mul(2)]).collect();
         let grid = grid(scan.footprint(), &more);
         let mut policies = plan.policies.clone();
         policies.dedup();
@@ -46,14 +50,15 @@ impl CurveReplays {
         };
         if share >= 1.0 {
             let caches = |policy: Policy| {
-                let cache = |capacity: &u64| Cache { policy, capacity: *capacity, memory: None }.replay(window);
+                let cache =
+                    |capacity: &u64| Cache { policy, capacity: *capacity, memory: None }.replay(window);
                 (policy, replays.grid.iter().map(cache).collect())
             };
             replays.caches = others().map(caches).collect();
         } else {
             let sampled = samples(scan, share, count).into_iter().map(|sample| {
-                let miniatures =
-                    others().map(|policy| (policy, Miniatures::new(sample.clone(), policy, &replays.grid, window)));
+                let miniatures = others()
+                    .map(|policy| (policy, Miniatures::new(sample.clone(), policy, &replays.grid, window)));
                 let miniatures = miniatures.collect();
                 (SampledLru::new(sample, replays.grid.clone(), window), miniatures)
             });
@@ -123,12 +128,18 @@ impl CurveReplays {
                 Some(miniatures.estimates(lru, all))
             })
             .collect();
-        let point = |(at, capacity): (usize, &u64)| {
-            let (hits, bytes): (Vec<f64>, Vec<f64>) =
-                estimates.iter().filter_map(|sample| sample.get(at).copied()).unzip();
-            let ((hit_ratio, error), (byte_hit_ratio, byte_error)) = (combined(&hits), combined(&bytes));
-            Point { capacity_bytes: *capacity, hit_ratio, byte_hit_ratio, error, byte_error }
+        let of = |pick: fn(&(f64, f64)) -> f64| {
+            let point = |at: usize| estimates.iter().filter_map(|sample| sample.get(at)).map(pick).collect();
+            combined(&(0..self.grid.len()).map(point).collect::<Vec<Vec<f64>>>())
         };
-        self.grid.iter().enumerate().map(point).collect()
+        let ratios = of(|(hits, _)| *hits).into_iter().zip(of(|(_, bytes)| *bytes));
+        let point = |(capacity, ((hit_ratio, error), (byte_hit_ratio, byte_error))): (&u64, _)| Point {
+            capacity_bytes: *capacity,
+            hit_ratio,
+            byte_hit_ratio,
+            error,
+            byte_error,
+        };
+        self.grid.iter().zip(ratios).map(point).collect()
     }
 }

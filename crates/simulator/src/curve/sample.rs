@@ -11,6 +11,9 @@ use hashbrown::HashMap;
 use crate::numbers::spread;
 use crate::scan::Scan;
 
+/// Sizes are kept in 40 bits by the policies.
+const CHARGE_MAX: u64 = (1 << 40) - 1;
+
 /// Which objects are taken.
 #[derive(Clone, Debug)]
 pub struct Sample {
@@ -64,10 +67,15 @@ impl Sample {
         bits.into()
     }
 
-    /// What an object of this size stands for, in bytes.
+    /// What an object stands for, in bytes. Parts of a byte are rounded up for some and down for others, so that they are
+    /// right on average: objects may be small.
     #[must_use]
-    pub fn charge(&self, size: u64, certain: bool) -> u64 {
-        if certain { size } else { (size as f64 * self.weight) as u64 }
+    pub fn charge(&self, number: u32, size: u64, certain: bool) -> u64 {
+        if certain {
+            return size;
+        }
+        let part = spread(u64::from(number) << 1) as f64 / u64::MAX as f64;
+        ((size as f64).mul_add(self.weight, part) as u64).min(CHARGE_MAX)
     }
 
     fn is_certain(&self, number: u32) -> bool {

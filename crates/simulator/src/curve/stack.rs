@@ -8,7 +8,7 @@
 use crate::counts::Counts;
 
 const NONE: u32 = u32::MAX;
-const SLOTS_MIN: usize = 1024;
+const SLOTS_MIN: usize = 64;
 /// Kinds of requests that are counted apart.
 pub(super) const STRATA: usize = 2;
 

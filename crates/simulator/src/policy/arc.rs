@@ -109,13 +109,13 @@ impl Eviction for Arc {
         self.demote(self.queues.queue(id))
     }
 
-    fn admit(&mut self, id: u32, size: u64, _fingerprint: u64) -> Vec<u32> {
+    fn admit_into(&mut self, id: u32, size: u64, _fingerprint: u64, victims: &mut Vec<u32>) {
         self.remove(id);
         let ghost = self.take_ghost(id);
         if size > self.capacity {
-            return vec![id];
+            victims.push(id);
+            return;
         }
-        let mut victims = Vec::new();
         while self.used() + size > self.capacity {
             let victim = match ghost {
                 Some(_) => self.demote(self.donor(ghost)),
@@ -127,7 +127,6 @@ impl Eviction for Arc {
             }
         }
         self.queues.insert(if ghost.is_some() { AGAIN } else { ONCE }, id, size);
-        victims
     }
 
     fn size(&self, id: u32) -> Option<u64> {

@@ -38,10 +38,11 @@ impl ReferenceGdsf {
     }
 
     /// Lists an object that takes more bytes than its priority counts, and lets go of others until all have room.
-    pub fn admit_charged(&mut self, id: u32, size: u64, charge: u64) -> Vec<u32> {
+    pub fn admit_charged(&mut self, id: u32, size: u64, charge: u64, victims: &mut Vec<u32>) {
         self.remove(id);
         if size > self.capacity {
-            return vec![id];
+            victims.push(id);
+            return;
         }
         let at = id as usize;
         if self.nodes.len() <= at {
@@ -49,13 +50,11 @@ impl ReferenceGdsf {
         }
         self.used += charge;
         self.place(id, size, charge, 1);
-        let mut victims = Vec::new();
         while self.used > self.capacity
             && let Some(victim) = self.evict()
         {
             victims.push(victim);
         }
-        victims
     }
 
     fn place(&mut self, id: u32, size: u64, charge: u64, frequency: u32) {
@@ -118,8 +117,8 @@ impl Eviction for ReferenceGdsf {
         Some(id)
     }
 
-    fn admit(&mut self, id: u32, size: u64, _fingerprint: u64) -> Vec<u32> {
-        self.admit_charged(id, size, size)
+    fn admit_into(&mut self, id: u32, size: u64, _fingerprint: u64, victims: &mut Vec<u32>) {
+        self.admit_charged(id, size, size, victims);
     }
 
     fn size(&self, id: u32) -> Option<u64> {

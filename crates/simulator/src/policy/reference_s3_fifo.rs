@@ -111,13 +111,13 @@ impl Eviction for ReferenceS3Fifo {
         Some(id)
     }
 
-    fn admit(&mut self, id: u32, size: u64, _fingerprint: u64) -> Vec<u32> {
+    fn admit_into(&mut self, id: u32, size: u64, _fingerprint: u64, victims: &mut Vec<u32>) {
         self.remove(id);
         let again = self.queues.queue(id) == GHOST && self.queues.remove(id).is_some();
         if size > self.small_capacity {
-            return vec![id];
+            victims.push(id);
+            return;
         }
-        let mut victims = Vec::new();
         while self.used() + size > self.capacity
             && let Some(victim) = self.evict()
         {
@@ -125,11 +125,10 @@ impl Eviction for ReferenceS3Fifo {
         }
         if !again && size >= self.small_capacity {
             victims.push(id);
-            return victims;
+            return;
         }
         let full = !self.evicted && self.queues.bytes(SMALL) >= self.small_capacity;
         self.queues.insert(if again || full { MAIN } else { SMALL }, id, size);
-        victims
     }
 
     fn size(&self, id: u32) -> Option<u64> {

@@ -147,19 +147,18 @@ impl Eviction for ReferenceWTinyLfu {
         Some(id)
     }
 
-    fn admit(&mut self, id: u32, size: u64, fingerprint: u64) -> Vec<u32> {
+    fn admit_into(&mut self, id: u32, size: u64, fingerprint: u64, victims: &mut Vec<u32>) {
         self.remove(id);
         if size > self.window_capacity || size > self.probation_capacity {
-            return vec![id];
+            victims.push(id);
+            return;
         }
-        let mut victims = Vec::new();
         while self.used() + size > self.capacity
             && let Some(victim) = self.evict()
         {
             victims.push(victim);
         }
         self.insert(id, size, fingerprint);
-        victims
     }
 
     fn size(&self, id: u32) -> Option<u64> {

@@ -88,16 +88,16 @@ impl Eviction for TwoQueue {
         Some(id)
     }
 
-    fn admit(&mut self, id: u32, size: u64, fingerprint: u64) -> Vec<u32> {
+    fn admit_into(&mut self, id: u32, size: u64, fingerprint: u64, victims: &mut Vec<u32>) {
         self.remove(id);
         let again = self.queues.queue(id) == OUT;
         if size > self.in_capacity {
             self.take_ghost(id);
-            return vec![id];
+            victims.push(id);
+            return;
         }
         // Taken first, so that it is not forgotten while room is made for it.
         self.take_ghost(id);
-        let mut victims = Vec::new();
         while self.used() + size > self.capacity
             && let Some(victim) = self.evict()
         {
@@ -114,7 +114,6 @@ impl Eviction for TwoQueue {
         } else {
             self.insert(id, size, fingerprint);
         }
-        victims
     }
 
     fn size(&self, id: u32) -> Option<u64> {

@@ -15,6 +15,8 @@ const LINE_MAX: u64 = 64 << 10;
 /// Lines of a batch.
 const BATCH: usize = 4096;
 const KIB: u64 = 1024;
+/// Nothing is as large as a terabyte: so it is in the eviction code, too.
+const SIZE_MAX: u64 = (1 << 40) - 1;
 
 const TIME_NAMES: [&str; 8] =
     ["time", "timestamp", "ts", "clock_time", "clock-time", "real_time", "time_s", "timestamp_s"];
@@ -103,7 +105,10 @@ impl<R: BufRead> Lines<R> {
             if line.is_empty() {
                 continue;
             }
-            if let Some(columns) = header(line) {
+            // Lines of figures are most of a trace, and no headers.
+            if !line.starts_with(|char: char| char.is_ascii_digit())
+                && let Some(columns) = header(line)
+            {
                 self.columns = columns;
                 self.unit = columns.unit.unwrap_or(self.unit);
                 continue;
@@ -175,7 +180,8 @@ fn parse(line: &str, columns: Columns, unit: u64) -> Result<Request, String> {
         } else if at == columns.object {
             object = Some(value.parse().unwrap_or_else(|_| hashed(value)));
         } else if at == columns.size {
-            let bytes = number(value).and_then(|size| size.checked_mul(unit));
+            let bytes =
+                number(value).and_then(|size| size.checked_mul(unit)).filter(|size| *size <= SIZE_MAX);
             size = Some(bytes.ok_or_else(|| format!("`{}` is no size", shown(value)))?);
         }
     }
@@ -250,11 +256,11 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_counted_and_the_first_is_kept() {
         let long = "9".repeat(70_000);
-        let text = format!("1,70,100\n2,71\nx,1,1\n3,72,-5\n{long}\n4,73,300\n");
+        let text = format!("1,70,100\n2,71\nx,1,1\n3,72,-5\n3,72,1099511627776\n{long}\n4,73,300\n");
         let (_, requests, unreadable) = read(&text);
         assert_eq!(requests, [(1, 70, 100), (4, 73, 300)]);
         let first = Some((2, "it has 2 values where 3 are needed".to_owned()));
-        assert_eq!(unreadable, Unreadable { count: 4, first });
+        assert_eq!(unreadable, Unreadable { count: 5, first });
         let mut bytes = b"1,70,100\n\xff\xfe\n4,73,300".to_vec();
         let (requests, unreadable) = Trace::new(&*bytes, Format::Csv, None).read_all().unwrap();
         assert_eq!((requests.len(), unreadable.count), (2, 1));

@@ -230,19 +230,18 @@ impl Eviction for Gdsf {
 
     /// The newcomer is weighed like all others: it may be among its own victims, and then has at least raised the floor
     /// for the next of its kind.
-    fn admit(&mut self, id: u32, size: u64, fingerprint: u64) -> Vec<u32> {
+    fn admit_into(&mut self, id: u32, size: u64, fingerprint: u64, victims: &mut Vec<u32>) {
         self.remove(id);
         if size > self.capacity || id == NONE {
-            return vec![id];
+            victims.push(id);
+            return;
         }
         self.insert(id, size, fingerprint);
-        let mut victims = Vec::new();
         while self.used > self.capacity
             && let Some(victim) = self.evict()
         {
             victims.push(victim);
         }
-        victims
     }
 
     fn size(&self, id: u32) -> Option<u64> {

@@ -104,11 +104,18 @@ pub trait Eviction: Debug + Send {
     /// An object that is larger than the capacity is itself the only victim. One that was listed already is
     /// listed anew, with its new size.
     fn admit(&mut self, id: u32, size: u64, fingerprint: u64) -> Vec<u32> {
+        let mut victims = Vec::new();
+        self.admit_into(id, size, fingerprint, &mut victims);
+        victims
+    }
+
+    /// The same, and appends what must leave.
+    fn admit_into(&mut self, id: u32, size: u64, fingerprint: u64, victims: &mut Vec<u32>) {
         self.remove(id);
         if size > self.capacity() || id == slab::NONE {
-            return vec![id];
+            victims.push(id);
+            return;
         }
-        let mut victims = Vec::new();
         while self.used() + size > self.capacity() {
             match self.evict() {
                 Some(victim) => victims.push(victim),
@@ -116,7 +123,6 @@ pub trait Eviction: Debug + Send {
             }
         }
         self.insert(id, size, fingerprint);
-        victims
     }
 }
 
@@ -224,8 +230,8 @@ impl<E: Eviction + ?Sized> Eviction for Box<E> {
         (**self).evict()
     }
 
-    fn admit(&mut self, id: u32, size: u64, fingerprint: u64) -> Vec<u32> {
-        (**self).admit(id, size, fingerprint)
+    fn admit_into(&mut self, id: u32, size: u64, fingerprint: u64, victims: &mut Vec<u32>) {
+        (**self).admit_into(id, size, fingerprint, victims);
     }
 
     fn size(&self, id: u32) -> Option<u64> {
