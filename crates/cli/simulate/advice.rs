@@ -84,6 +84,12 @@ fn other_size(report: &Report, curve: &Curve, base: u64, other: u64, what: &str)
 fn flat(curve: &Curve, base: u64) -> Option<String> {
     let best = curve.points.iter().map(|point| point.byte_hit_ratio).fold(0.0, f64::max);
     let knee = curve.points.iter().rev().take_while(|point| best - point.byte_hit_ratio <= FLAT).last()?;
+    if curve.points.last() == Some(knee) {
+        return Some(format!(
+            "More disk gains bytes up to {}, which holds all objects.",
+            rough_size(knee.capacity_bytes)
+        ));
+    }
     if knee.capacity_bytes <= base {
         return Some(format!(
             "The bytes are flat past {}: it is large enough.",

@@ -11,7 +11,7 @@ use crate::values;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
-  larder simulate trace.oracleGeneral.zst            the policies that larder has, at 1, 3, 10 and 30 % of the trace's objects
+  larder simulate trace.oracleGeneral.zst       what larder's own policies would hit
   larder simulate trace.csv --size 1GiB,10GiB --policy lru,s3-fifo,gdsf
   larder simulate trace.csv --size 10GiB --memory 256MiB --skip-warmup 10%
   larder simulate trace.csv --format html --output report.html

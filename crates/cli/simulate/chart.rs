@@ -8,7 +8,7 @@ use std::fmt::Write;
 const WIDTH: f64 = 440.0;
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 46.0;
-const RIGHT: f64 = 10.0;
+const RIGHT: f64 = 18.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 40.0;
 /// Classes for lines, in turn.
@@ -89,8 +89,8 @@ pub(super) fn lines(
         let _ = write!(svg, r#"<path class="across" d="M{LEFT} {h:.1}H{end}"/>"#);
         let _ = write!(
             svg,
-            r#"<text class="note" x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
-            end - 2.0,
+            r#"<text class="note" x="{:.1}" y="{:.1}">{}</text>"#,
+            LEFT + 4.0,
             h - 3.0,
             escaped(name)
         );

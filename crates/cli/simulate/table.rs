@@ -14,7 +14,7 @@ pub(super) fn table(report: &Report) -> String {
     }
     text += &about(&report.trace);
     let tiers = report.cells.iter().any(|cell| cell.memory_hit_ratio.is_some());
-    let days = report.trace.seconds.is_some();
+    let days = report.cells.iter().any(|cell| cell.drive_writes_per_day.is_some());
     let mut before = None;
     for cell in &report.cells {
         if before != Some(cell.capacity_bytes) {

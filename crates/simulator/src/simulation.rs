@@ -17,6 +17,8 @@ use crate::scan::{Class, Scan, Span};
 
 /// Parts of a trace that are told apart when something is shown over time.
 const PARTS: usize = 48;
+/// What goes on for less time says nothing about a day.
+const SECONDS_MIN: u64 = 3600;
 /// Samples that are drawn for a curve.
 const SAMPLES: u64 = 4;
 /// The share of the objects in each, where nothing else is asked for: a tenth of the memory, with what a sample needs besides.
@@ -178,7 +180,7 @@ pub struct Cell {
     pub origin_bytes: u64,
     /// Bytes that were written to keep them.
     pub written_bytes: u64,
-    /// How often the whole capacity is written anew in a day; `null` when the trace has no clock.
+    /// How often the whole capacity is written anew in a day; `null` when the trace has no clock, or goes for less than an hour.
     pub drive_writes_per_day: Option<f64>,
     /// Best hit ratio that any cache of this capacity could reach that knew the future.
     pub bound_hit_ratio: f64,
@@ -351,7 +353,7 @@ fn cell(
     let days = match scan.span() {
         Span::Seconds(seconds) => {
             let counted = counts.requests as f64 / scan.infinite().requests.max(1) as f64;
-            Some(seconds as f64 * counted / 86_400.0).filter(|days| *days > 0.0)
+            Some(seconds as f64 * counted / 86_400.0).filter(|_| seconds >= SECONDS_MIN)
         }
         Span::NoClock => None,
     };
@@ -442,6 +444,9 @@ fn unknown(span: Span, scan: &Scan) -> Vec<String> {
          writes are not counted."
             .to_owned(),
     ];
+    if matches!(span, Span::Seconds(seconds) if seconds < SECONDS_MIN) {
+        sentences.push("What a day is like: it goes over less than an hour.".to_owned());
+    }
     if span == Span::NoClock {
         sentences.push(
             "How long all this took: the trace has no clock, so that nothing is said per day.".to_owned(),

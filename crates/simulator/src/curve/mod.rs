@@ -30,9 +30,9 @@ const OTHERS: usize = 1;
 const POINTS: f64 = 7.0;
 /// The smallest cache of a curve, as a share of the footprint.
 const SMALLEST: f64 = 0.001;
-/// Student's t for 99 % and one degree of freedom less than there are samples, from two samples on.
-const STUDENT: [f64; 7] = [63.66, 9.92, 5.84, 4.60, 4.03, 3.71, 3.50];
-const STUDENT_MANY: f64 = 3.36;
+/// Student's t for 99.9 % and one degree of freedom less than there are samples, from two samples on.
+const STUDENT: [f64; 7] = [636.6, 31.60, 12.92, 8.61, 6.87, 5.96, 5.41];
+const STUDENT_MANY: f64 = 5.04;
 /// What all samples of a trace have in common shows in no spread: no error is said to be smaller than this.
 const ERROR_MIN: f64 = 0.005;
 /// Points to each side of one whose spread counts for it.
@@ -58,7 +58,7 @@ pub struct Point {
     pub hit_ratio: f64,
     /// Bytes that are hits.
     pub byte_hit_ratio: f64,
-    /// The true hit ratio is no further away, with 99 % confidence.
+    /// The true hit ratio is no further away, with 99.9 % confidence.
     pub error: f64,
     /// The same for bytes.
     pub byte_error: f64,
