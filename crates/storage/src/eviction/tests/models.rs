@@ -94,9 +94,8 @@ impl<M: Model> Eviction for Naive<M> {
         Some(id)
     }
 
-    fn admit(&mut self, id: u32, size: u64, fingerprint: u64) -> Vec<u32> {
+    fn admit_into(&mut self, id: u32, size: u64, fingerprint: u64, victims: &mut Vec<u32>) {
         self.remove(id);
-        let mut victims = Vec::new();
         if M::newcomer_may_leave() {
             self.insert(id, size, fingerprint);
         }
@@ -107,7 +106,6 @@ impl<M: Model> Eviction for Naive<M> {
         if !M::newcomer_may_leave() {
             self.insert(id, size, fingerprint);
         }
-        victims
     }
 
     fn size(&self, id: u32) -> Option<u64> {
