@@ -162,6 +162,9 @@ mod tests {
         assert_eq!(flat(&rising, 1 << 30).unwrap(), "The bytes are flat past 4.0 GiB.");
         assert_eq!(flat(&rising, 1 << 34).unwrap(), "The bytes are flat past 4.0 GiB: it is large enough.");
         // A dip behind a good point makes it no knee.
-        assert_eq!(flat(&curve(&[0.1, 0.4, 0.3, 0.4]), 1 << 30).unwrap(), "The bytes are flat past 8.0 GiB.");
+        assert_eq!(
+            flat(&curve(&[0.1, 0.4, 0.3, 0.4]), 1 << 30).unwrap(),
+            "More disk gains bytes up to 8.0 GiB, which holds all objects."
+        );
     }
 }
