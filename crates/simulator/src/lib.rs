@@ -9,6 +9,7 @@ pub mod curve;
 mod drive;
 mod error;
 mod input;
+pub mod log;
 mod numbers;
 pub mod policy;
 mod replay;
