@@ -4,6 +4,7 @@ use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use crate::error::TraceError;
+use crate::log::{self, Log, LogFile, ObjectRequests};
 use crate::numbers::{Numbered, Numbers};
 use crate::trace::{Format, Request, Source, Trace, Unreadable};
 
@@ -13,13 +14,15 @@ use crate::trace::{Format, Request, Source, Trace, Unreadable};
 pub enum Content {
     /// Requests for objects.
     Objects(Format),
+    /// An access log.
+    Log(log::Format),
 }
 
 impl Content {
     /// What uncompressed bytes are, by the first of them.
     #[must_use]
     pub fn recognise(first: &[u8]) -> Option<Self> {
-        Format::sniff(first).map(Self::Objects)
+        log::sniff(first).map(Self::Log).or_else(|| Format::sniff(first).map(Self::Objects))
     }
 
     /// Its name, for people.
@@ -27,6 +30,7 @@ impl Content {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Objects(format) => format.name(),
+            Self::Log(format) => format.name(),
         }
     }
 }
@@ -86,12 +90,50 @@ pub struct UnreadableIn {
     pub unreadable: Unreadable,
 }
 
+/// A file that is being read.
+#[derive(Debug)]
+enum Open {
+    Objects(Trace<Source>),
+    Log(ObjectRequests<LogFile>),
+}
+
+impl Open {
+    fn new(path: &Path, content: Content, unit: Option<u64>) -> Result<Self, TraceError> {
+        let source = Source::open(path)?;
+        Ok(match content {
+            Content::Objects(format) => Self::Objects(Trace::new(source, format, unit)),
+            Content::Log(format) => Self::Log(ObjectRequests::new(Log::of_source(source, format))),
+        })
+    }
+
+    fn read_batch(&mut self, batch: &mut Vec<Request>) -> Result<bool, TraceError> {
+        match self {
+            Self::Objects(trace) => trace.read_batch(batch),
+            Self::Log(requests) => requests.read_batch(batch),
+        }
+    }
+
+    fn unreadable(&self) -> Unreadable {
+        match self {
+            Self::Objects(trace) => trace.unreadable().clone(),
+            Self::Log(requests) => requests.unreadable(),
+        }
+    }
+
+    fn read_bytes(&self) -> u64 {
+        match self {
+            Self::Objects(trace) => trace.read_bytes(),
+            Self::Log(requests) => requests.log().read_bytes(),
+        }
+    }
+}
+
 /// One reading of the inputs.
 #[derive(Debug)]
 pub struct Reader<'a> {
     inputs: &'a Inputs,
     at: usize,
-    trace: Option<Trace<Source>>,
+    trace: Option<Open>,
     /// Bytes of the files that are done with.
     read: u64,
     unreadable: Vec<UnreadableIn>,
@@ -109,10 +151,10 @@ impl Reader<'_> {
         numbers: &mut Numbers,
         batch: &mut Vec<Numbered>,
     ) -> Result<bool, TraceError> {
-        let Some((path, Content::Objects(format))) = self.inputs.files.get(self.at) else { return Ok(false) };
+        let Some((path, content)) = self.inputs.files.get(self.at) else { return Ok(false) };
         let trace = match &mut self.trace {
             Some(trace) => trace,
-            closed => closed.insert(Trace::new(Source::open(path)?, *format, self.inputs.unit)),
+            closed => closed.insert(Open::new(path, *content, self.inputs.unit)?),
         };
         self.requests.clear();
         let more = trace.read_batch(&mut self.requests)?;
@@ -120,7 +162,7 @@ impl Reader<'_> {
             return Err(TraceError::TooMany);
         }
         if !more {
-            let unreadable = trace.unreadable().clone();
+            let unreadable = trace.unreadable();
             if unreadable.count > 0 {
                 self.unreadable.push(UnreadableIn { path: path.clone(), unreadable });
             }
@@ -134,7 +176,7 @@ impl Reader<'_> {
     /// Bytes of the files that were read so far, as they lie on disk.
     #[must_use]
     pub fn read_bytes(&self) -> u64 {
-        self.read + self.trace.as_ref().map_or(0, Trace::read_bytes)
+        self.read + self.trace.as_ref().map_or(0, Open::read_bytes)
     }
 
     /// What could not be read so far, file by file.

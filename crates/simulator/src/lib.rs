@@ -1,13 +1,15 @@
 //! Replays traces through the eviction code that ships, and counts what it would have hit.
 //!
 //! Traces in, hit ratios out: the same trace gives the same figures every time. Nothing here reads a clock or opens
-//! a store, and every object is taken as cacheable and fresh, whatever HTTP would say.
+//! a store. Replays of objects take every object as cacheable and fresh, whatever HTTP would say.
 
 mod bound;
+mod convert;
 mod counts;
 pub mod curve;
 mod drive;
 mod error;
+
 mod input;
 pub mod log;
 mod numbers;
@@ -20,6 +22,7 @@ mod tests;
 pub mod trace;
 
 pub use bound::{Belady, Intervals};
+pub use convert::{ConvertError, Converted, Target, convert};
 pub use counts::Counts;
 pub use curve::{Curve, Point};
 pub use drive::{Observer, drive};

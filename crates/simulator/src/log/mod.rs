@@ -17,6 +17,7 @@ mod json;
 mod lines;
 mod moment;
 mod read;
+mod requests;
 mod skipped;
 mod squid;
 mod text;
@@ -29,6 +30,7 @@ use larder_policy::{Fields, Scheme, TargetUri, Timestamp};
 
 pub use lines::LINE_LIMIT_BYTES;
 pub use read::{Log, LogFile, SNIFF_BYTES, open, read, sniff};
+pub use requests::ObjectRequests;
 pub use skipped::{Example, Skipped};
 
 /// The formats that are recognised.

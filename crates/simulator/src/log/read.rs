@@ -16,6 +16,7 @@ pub const SNIFF_BYTES: usize = 64 << 10;
 pub type LogFile = io::Chain<io::Cursor<Vec<u8>>, Source>;
 
 /// The entries of a log, in its order. Ends after the first error of reading; lines that cannot be read are skipped.
+#[derive(Debug)]
 pub struct Log<R> {
     from: R,
     format: Format,
@@ -89,6 +90,12 @@ pub fn read(mut source: Source) -> io::Result<Option<Log<LogFile>>> {
 }
 
 impl Log<LogFile> {
+    /// Reads a file of one format from its beginning.
+    #[must_use]
+    pub fn of_source(source: Source, format: Format) -> Self {
+        Self::new(io::Cursor::new(Vec::new()).chain(source), format)
+    }
+
     /// Bytes of the file that were read so far, as they lie on disk.
     #[must_use]
     pub fn read_bytes(&self) -> u64 {
