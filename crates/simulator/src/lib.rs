@@ -1,7 +1,7 @@
 //! Replays traces through the eviction code that ships, and counts what it would have hit.
 //!
 //! Traces in, hit ratios out: the same trace gives the same figures every time. Nothing here reads a clock or opens
-//! a store. Replays of objects take every object as cacheable and fresh, whatever HTTP would say.
+//! a store. Replays of objects take every object as cacheable and fresh, whatever HTTP would say; [`http`] has the policy say it.
 
 mod bound;
 mod convert;
@@ -10,6 +10,7 @@ pub mod curve;
 mod drive;
 mod error;
 
+pub mod http;
 mod input;
 pub mod log;
 mod numbers;
