@@ -23,6 +23,7 @@ use httparse::Header;
 use larder_policy::{CurrentAge, Decision, Fields, RequestFacts, Scheme, Selected, Timestamp, reuse};
 use larder_storage::{PreparedHead, Stored};
 
+use crate::access_log::ExchangeFields;
 use crate::answer::{length_of, whole_fields};
 use crate::entrance::Entrance;
 use crate::http1::{RequestInPlace, Version, response_head};
@@ -308,7 +309,21 @@ impl Hit {
             content_type: response.fields().first("content-type").map(String::from_utf8_lossy),
             referer: text("referer"),
             user_agent: text("user-agent"),
+            fields: record::shows_fields(entrance.proxy()).then(|| Box::new(self.fields(head))),
             ..counted
         }
+    }
+
+    /// The fields that a cache goes by, as the long way has them.
+    fn fields(&self, head: &RequestInPlace<'_, '_>) -> ExchangeFields {
+        let mut request = Fields::new();
+        for field in head.fields {
+            // What was read as a field is one.
+            let _ = request.push(field.name, field.value);
+        }
+        let length = self.stored.body_len();
+        let mut response = whole_fields(self.stored.response(), Some(length), self.age);
+        let _ = response.set("Content-Length", length.to_string().as_bytes());
+        ExchangeFields::of(&request, &response)
     }
 }

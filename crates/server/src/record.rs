@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use larder_policy::Timestamp;
+use larder_policy::{Fields, Timestamp};
 
+use crate::access_log::ExchangeFields;
 use crate::body::Content;
 use crate::entrance::Entrance;
 use crate::http1::RequestHead;
@@ -21,6 +22,8 @@ pub(crate) struct Record {
     pub(crate) transaction: Transaction<'static>,
     worker: Arc<Worker>,
     began: Instant,
+    /// The request's fields as received, where the log shows any.
+    request: Option<Fields>,
     told: bool,
 }
 
@@ -38,7 +41,7 @@ impl Record {
         let text = |name: &str| {
             head.fields.first(name).map(|value| String::from_utf8_lossy(value).into_owned().into())
         };
-        Self::of(
+        let mut record = Self::of(
             entrance,
             Transaction {
                 method: head.method.to_string().into(),
@@ -48,7 +51,9 @@ impl Record {
                 user_agent: text("user-agent"),
                 ..blank(entrance, entrance.proxy().clock.now())
             },
-        )
+        );
+        record.request = shows_fields(entrance.proxy()).then(|| head.fields.clone());
+        record
     }
 
     pub(crate) fn unreadable(entrance: &Entrance, status: StatusCode) -> Self {
@@ -71,7 +76,7 @@ impl Record {
 
     /// Of a request that began earlier.
     pub(crate) fn since(began: Instant, entrance: &Entrance, transaction: Transaction<'static>) -> Self {
-        Self { transaction, worker: Arc::clone(&entrance.worker), began, told: false }
+        Self { transaction, worker: Arc::clone(&entrance.worker), began, request: None, told: false }
     }
 
     pub(crate) fn started(&self) -> Timestamp {
@@ -102,6 +107,8 @@ impl Record {
             transaction.next_hop = answer.next_hop.clone();
             let kind = answer.fields.first("content-type");
             transaction.content_type = kind.map(|value| String::from_utf8_lossy(value).into_owned().into());
+            transaction.fields =
+                self.request.take().map(|request| Box::new(ExchangeFields::of(&request, &answer.fields)));
             transaction.origin_received = match (&answer.next_hop, &answer.content) {
                 (NextHop::None, _) => 0,
                 (_, Content::Origin(body)) => body.received(),
@@ -134,6 +141,11 @@ pub(crate) fn is_read(proxy: &Proxy) -> bool {
     proxy.ledger.is_some() || proxy.access_log.is_some()
 }
 
+/// Whether fields are told of, too.
+pub(crate) fn shows_fields(proxy: &Proxy) -> bool {
+    proxy.access_log.as_ref().is_some_and(|log| log.shows_fields())
+}
+
 /// What is known of a request before anything of it was read.
 pub(crate) fn blank(entrance: &Entrance, started: Timestamp) -> Transaction<'static> {
     Transaction {
@@ -157,5 +169,6 @@ pub(crate) fn blank(entrance: &Entrance, started: Timestamp) -> Transaction<'sta
         content_type: None,
         referer: None,
         user_agent: None,
+        fields: None,
     }
 }

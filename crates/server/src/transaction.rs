@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use larder_policy::{ForwardReason, Timestamp};
 
+use crate::access_log::ExchangeFields;
+
 /// What became of a request, for people, logs and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Outcome {
@@ -112,6 +114,8 @@ pub(crate) struct Transaction<'a> {
     pub(crate) referer: Option<Cow<'a, str>>,
     /// `User-Agent` of the request.
     pub(crate) user_agent: Option<Cow<'a, str>>,
+    /// The fields that a cache goes by, where the log shows them and there was an answer.
+    pub(crate) fields: Option<Box<ExchangeFields>>,
 }
 
 impl Transaction<'_> {

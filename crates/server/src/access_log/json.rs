@@ -20,12 +20,13 @@
 //! | `aborted` | who broke off: `client` or `origin` |
 //! | `content_type` | of the response, parameters included |
 //! | `referer`, `user_agent` | of the request |
+//! | `request_fields`, `response_fields` | the fields that a cache goes by, an object each: names in lower case, several lines of a field as one. Credentials and cookies without their value; what Vary nominates besides preferences as `#` and a number that tells values apart |
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use larder_policy::ForwardReason;
+use larder_policy::{Fields, ForwardReason};
 use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 
@@ -58,6 +59,17 @@ struct Line<'a> {
     content_type: Option<&'a str>,
     referer: Option<&'a str>,
     user_agent: Option<&'a str>,
+    request_fields: Option<Section<'a>>,
+    response_fields: Option<Section<'a>>,
+}
+
+/// A field section as an object.
+struct Section<'a>(&'a Fields);
+
+impl Serialize for Section<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, String::from_utf8_lossy(value))))
+    }
 }
 
 /// Something that is in JSON as it is shown.
@@ -104,6 +116,8 @@ pub(super) fn append(line: &mut String, transaction: &Transaction<'_>) {
         content_type: transaction.content_type.as_deref(),
         referer: transaction.referer.as_deref(),
         user_agent: transaction.user_agent.as_deref(),
+        request_fields: transaction.fields.as_deref().map(|fields| Section(&fields.request)),
+        response_fields: transaction.fields.as_deref().map(|fields| Section(&fields.response)),
     };
     let mut bytes = Vec::with_capacity(512);
     // Neither the object's types nor a vector can fail; a line lost here would show as an empty one.
@@ -139,6 +153,7 @@ impl Formatter for Ascii {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ExchangeFields;
     use super::super::format::tests::{hostile, line};
     use super::*;
     use crate::config::AccessLogFormat;
@@ -154,12 +169,20 @@ mod tests {
                 r#""bytes":1250,"body_bytes":1000,"request_bytes":0,"origin_bytes":0,"outcome":"memory-hit","#,
                 r#""squid":"TCP_MEM_HIT","forward_reason":null,"stored":false,"detail":null,"next_hop":null,"#,
                 r#""next_hop_kind":null,"aborted":null,"content_type":"text/html; charset=utf-8","referer":null,"#,
-                r#""user_agent":null}"#,
+                r#""user_agent":null,"request_fields":null,"response_fields":null}"#,
                 "\n"
             )
         );
-        let aborted =
-            Transaction { ending: Ending::OriginAborted, detail: Some("apt-pool".into()), ..miss() };
+        let mut shown = ExchangeFields { request: Fields::new(), response: Fields::new() };
+        shown.request.push("range", b"bytes=0-").unwrap();
+        shown.response.push("etag", b"\"\x9f\"").unwrap();
+        shown.response.push("age", b"7").unwrap();
+        let aborted = Transaction {
+            ending: Ending::OriginAborted,
+            detail: Some("apt-pool".into()),
+            fields: Some(Box::new(shown)),
+            ..miss()
+        };
         assert_eq!(
             line(AccessLogFormat::Json, &aborted),
             concat!(
@@ -168,7 +191,8 @@ mod tests {
                 r#""bytes":3250,"body_bytes":3000,"request_bytes":0,"origin_bytes":3000,"outcome":"miss","#,
                 r#""squid":"TCP_MISS_ABORTED","forward_reason":"uri-miss","stored":true,"detail":"apt-pool","#,
                 r#""next_hop":"198.51.100.7:80","next_hop_kind":"origin","aborted":"origin","#,
-                r#""content_type":"text/html; charset=utf-8","referer":null,"user_agent":null}"#,
+                r#""content_type":"text/html; charset=utf-8","referer":null,"user_agent":null,"#,
+                r#""request_fields":{"range":"bytes=0-"},"response_fields":{"etag":"\"\ufffd\"","age":"7"}}"#,
                 "\n"
             )
         );

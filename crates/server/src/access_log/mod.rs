@@ -5,6 +5,7 @@
 //! at once and writes it. The queue is bounded: when the disk cannot keep up, lines are dropped and
 //! counted, and requests go on. What is never done: writing a part of a line, or waiting.
 
+mod fields;
 mod format;
 mod json;
 mod moment;
@@ -14,6 +15,8 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+
+pub(crate) use fields::ExchangeFields;
 
 use crate::config::{AccessLogFormat, AccessLogSettings};
 use crate::error::StartError;
@@ -78,6 +81,11 @@ impl AccessLog {
             .spawn(|| writer.run())
             .map_err(StartError::Worker)?;
         Ok(Self { format: settings.format, shared, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Whether its lines show fields of requests and responses, which cost a copy.
+    pub(crate) const fn shows_fields(&self) -> bool {
+        matches!(self.format, AccessLogFormat::Json)
     }
 
     /// Queues the transaction's line, or drops and counts it when the queue is full or the log closed.

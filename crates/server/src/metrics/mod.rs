@@ -269,6 +269,7 @@ pub(crate) mod tests {
             content_type: Some("text/html; charset=utf-8".into()),
             referer: None,
             user_agent: None,
+            fields: None,
         }
     }
 
