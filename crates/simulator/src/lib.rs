@@ -9,7 +9,6 @@ mod counts;
 pub mod curve;
 mod drive;
 mod error;
-
 pub mod http;
 mod input;
 pub mod log;

@@ -30,41 +30,40 @@ impl Default for Assumptions {
     }
 }
 
-/// The fields with which a request asks something of a cache.
-#[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) fields: Fields,
-}
-
-impl Asked {
-    pub(super) fn of(entry: &Entry) -> Self {
-        if let Some(fields) = &entry.request {
-            return Self { fields: fields.clone() };
-        }
-        let mut fields = Fields::new();
-        // These are valid, whatever the line says.
-        if entry.authorized == Some(true) {
-            let _ = fields.push("Authorization", b"");
-        }
-        match entry.status {
-            206 => _ = fields.push("Range", format!("bytes=0-{}", entry.bytes.saturating_sub(1)).as_bytes()),
-            304 => _ = fields.push("If-Modified-Since", HttpDate(entry.time).to_string().as_bytes()),
-            _ => {}
-        }
-        Self { fields }
+/// The fields with which a request asks something of a cache: as the log shows them, or as far as its status tells.
+#[must_use]
+pub fn asked(entry: &Entry) -> Fields {
+    if let Some(fields) = &entry.request {
+        return fields.clone();
     }
+    let mut fields = Fields::new();
+    // These are valid, whatever the line says.
+    if entry.authorized == Some(true) {
+        let _ = fields.push("Authorization", b"");
+    }
+    match entry.status {
+        206 => _ = fields.push("Range", format!("bytes=0-{}", entry.bytes.saturating_sub(1)).as_bytes()),
+        304 => _ = fields.push("If-Modified-Since", HttpDate(entry.time).to_string().as_bytes()),
+        _ => {}
+    }
+    fields
 }
 
 /// The kind of entity tag that a response has. The tag itself is made from the version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum ETag {
+pub enum ETag {
+    /// None at all.
     None,
+    /// A weak one.
     Weak,
+    /// A strong one.
     Strong,
 }
 
 impl ETag {
-    pub(super) fn value(self, version: u64) -> Option<String> {
+    /// The tag of a version.
+    #[must_use]
+    pub fn value(self, version: u64) -> Option<String> {
         match self {
             Self::None => None,
             Self::Weak => Some(format!("W/\"{version:016x}\"")),
@@ -75,27 +74,29 @@ impl ETag {
 
 /// What the origin answers.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) fields: Fields,
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The fields, with an entity tag made from the version where there is one.
+    pub fields: Fields,
     /// Which representation it is; none when the line does not tell.
-    pub(super) version: Option<u64>,
-    pub(super) etag: ETag,
-    /// Bytes of the whole representation.
-    pub(super) size: u64,
+    pub version: Option<u64>,
+    /// What kind of entity tag it has.
+    pub etag: ETag,
+    /// Bytes of the whole representation, or as many as came where that is not known.
+    pub size: u64,
+    /// Whether [`Answer::size`] is that of the whole representation.
+    pub whole: bool,
     /// Bytes that the origin sends.
-    pub(super) sent: u64,
+    pub sent: u64,
     /// Whether the log shows the fields.
-    pub(super) told: bool,
+    pub told: bool,
 }
 
 impl Answer {
-    pub(super) fn of(
-        entry: &Entry,
-        assumptions: &Assumptions,
-        policy: &PolicySettings,
-        now: Timestamp,
-    ) -> Self {
+    /// The answer that the origin gives to the request of a line at this time.
+    #[must_use]
+    pub fn of(entry: &Entry, assumptions: &Assumptions, policy: &PolicySettings, now: Timestamp) -> Self {
         let status = StatusCode::from_u16(entry.status).unwrap_or(StatusCode::BAD_GATEWAY);
         let whole = has_whole_body(entry);
         let size = entry.length.unwrap_or(entry.bytes);
@@ -109,6 +110,7 @@ impl Answer {
             version: None,
             etag: ETag::None,
             size,
+            whole,
             sent: if whole { size } else { entry.bytes },
             told,
             fields: Fields::new(),
@@ -144,7 +146,8 @@ impl Answer {
     }
 
     /// The same as the answer to a validation of this version.
-    pub(super) fn not_modified(&self, version: u64) -> Self {
+    #[must_use]
+    pub fn not_modified(&self, version: u64) -> Self {
         let mut answer = self.clone();
         answer.status = StatusCode::NOT_MODIFIED;
         answer.sent = 0;

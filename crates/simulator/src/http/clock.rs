@@ -14,15 +14,17 @@ const DISORDER_MAX: Duration = Duration::from_secs(3_600);
 #[derive(Debug, Default)]
 pub(super) struct LogClock {
     now: Option<Timestamp>,
+    latest: Option<Timestamp>,
     backwards: u64,
 }
 
 impl LogClock {
     /// The present, once a line with this time has come.
     pub(super) fn advance(&mut self, time: Timestamp) -> Timestamp {
+        self.backwards += u64::from(self.latest.is_some_and(|latest| time < latest));
+        self.latest = Some(time);
         let now = match self.now {
             Some(now) if time < now => {
-                self.backwards += 1;
                 if now.saturating_since(time) > DISORDER_MAX { time } else { now }
             }
             _ => time,
@@ -31,7 +33,7 @@ impl LogClock {
         now
     }
 
-    /// How often time ran backwards.
+    /// How often a line was older than the one before it.
     pub(super) const fn backwards(&self) -> u64 {
         self.backwards
     }

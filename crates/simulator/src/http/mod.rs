@@ -16,6 +16,7 @@ mod answer;
 mod clock;
 mod objects;
 mod report;
+mod run;
 #[cfg(test)]
 mod tests;
 mod tiers;
@@ -28,13 +29,13 @@ use larder_policy::{
 };
 
 use crate::log::Entry;
-use answer::{Answer, Asked};
 use clock::LogClock;
 use objects::{Fate, Objects};
 
-pub use answer::Assumptions;
+pub use answer::{Answer, Assumptions, ETag, asked};
 pub use objects::BYTES_PER_RESPONSE;
 pub use report::{Count, Report};
+pub use run::{Survey, run, survey};
 pub use tiers::{DISK_OVERHEAD_BYTES, MEMORY_OVERHEAD_BYTES, MemoryTier, Tier, Tiers};
 
 /// What became of a request.
@@ -114,7 +115,7 @@ struct Ask<'a> {
     entry: &'a Entry,
     target: TargetUri,
     key: CacheKey,
-    request: Asked,
+    request: Fields,
     facts: RequestFacts,
     now: Timestamp,
 }
@@ -177,8 +178,8 @@ impl Simulation {
         }
         let target = entry.target(&self.assumptions.site)?;
         let key = self.policy.key(&target);
-        let request = Asked::of(entry);
-        let facts = RequestFacts::of(&entry.method, &request.fields);
+        let request = asked(entry);
+        let facts = RequestFacts::of(&entry.method, &request);
         Some(Ask { entry, target, key, request, facts, now })
     }
 
@@ -187,7 +188,7 @@ impl Simulation {
         let held: Vec<u32> = variants.iter().copied().filter(|id| self.objects.is_held(*id)).collect();
         let responses: Vec<StoredResponse> =
             held.iter().filter_map(|id| self.objects.response(*id)).collect();
-        let selected = reuse(&ask.facts, &ask.request.fields, responses.iter(), ask.now);
+        let selected = reuse(&ask.facts, &ask.request, responses.iter(), ask.now);
         let stored = selected.index.and_then(|index| Some((*held.get(index)?, responses.get(index)?)));
         match (selected.decision, stored) {
             (Decision::Serve { .. }, Some((id, _))) => Verdict::Hit(self.access(id, ask.now)),
@@ -256,7 +257,7 @@ impl Simulation {
 
     /// A validation behind the client's back (RFC 5861, 3): whatever the origin answers takes the place.
     fn refresh(&mut self, ask: &Ask<'_>, id: u32, stored: &StoredResponse) {
-        let mut request = ask.request.fields.clone();
+        let mut request = ask.request.clone();
         larder_policy::Conditions::remove_from(&mut request);
         let facts = RequestFacts::of(&Method::GET, &request);
         let answer = self.origin_answer(ask);
@@ -266,7 +267,7 @@ impl Simulation {
             self.freshened(ask, &facts, id, stored, &answer);
             return;
         }
-        self.report.origin_bytes += answer.size;
+        self.report.origin_bytes = self.report.origin_bytes.saturating_add(answer.size);
         let rule = self.policy.packages.recognise(&ask.target);
         match storability(&self.policy, &exchange(ask, &facts, &answer), rule.as_ref()) {
             Ok(response) => _ = self.store(ask, &response, &answer),
@@ -302,12 +303,14 @@ impl Simulation {
                 return Verdict::Stale;
             }
         }
-        self.report.origin_bytes += answer.sent;
+        self.report.origin_bytes = self.report.origin_bytes.saturating_add(answer.sent);
         let rule = self.policy.packages.recognise(&ask.target);
         // The answer to a POST is kept without regard to package rules, as the server keeps it.
         let rule = rule.as_ref().filter(|_| ask.facts.method != MethodClass::Post);
         match (ask.facts.method, stored) {
-            (MethodClass::Head, Some((id, response))) if answer.status == StatusCode::OK => {
+            (MethodClass::Head, Some((id, response)))
+                if answer.status == StatusCode::OK && is_shareable(&ask.facts) =>
+            {
                 let same = answer.version.is_none_or(|version| version == self.objects.version(id));
                 if !(same && self.freshened(ask, &ask.facts, id, response, answer)) {
                     self.remove(id, Fate::Invalidated);
@@ -339,7 +342,7 @@ impl Simulation {
             self.objects.set_fate(victim, Fate::Evicted);
         }
         let now = if admitted.stays {
-            self.report.written_bytes += size;
+            self.report.written_bytes = self.report.written_bytes.saturating_add(size);
             Fate::Held
         } else if size > self.tiers.disk_capacity() {
             Fate::TooLarge
@@ -384,6 +387,16 @@ impl Simulation {
     }
 }
 
+/// Whether anybody could have sent the request: then what the answer says may be of use to others.
+const fn is_shareable(facts: &RequestFacts) -> bool {
+    let conditional = facts.has_if_none_match || facts.has_if_modified_since || facts.has_origin_condition;
+    !(facts.authorized
+        || facts.has_range
+        || conditional
+        || facts.directives.no_cache
+        || facts.directives.no_store)
+}
+
 /// Why the origin is asked, in the words of a simulation.
 const fn cause_of(why: ForwardReason) -> Cause {
     match why {
@@ -394,11 +407,10 @@ const fn cause_of(why: ForwardReason) -> Cause {
 }
 
 fn exchange<'a>(ask: &'a Ask<'_>, facts: &'a RequestFacts, answer: &'a Answer) -> Exchange<'a> {
-    let request: &Fields = &ask.request.fields;
     Exchange {
         facts,
         target: &ask.target,
-        request,
+        request: &ask.request,
         status: answer.status,
         response: &answer.fields,
         request_time: ask.now,

@@ -97,16 +97,18 @@ impl Objects {
             None if variants.len() >= VARIANTS_MAX => return None,
             None => (u32::try_from(self.objects.len()).ok().filter(|id| *id != NONE)?, Fate::New),
         };
+        let before = known.and_then(|id| self.get(id));
         let object = Object {
             facts: *response.facts(),
             response_time: response.response_time(),
             last_modified: last_modified(response),
-            version: answer.version.unwrap_or_default(),
-            size: answer.size,
+            version: answer.version.or(before.map(|before| before.version)).unwrap_or_default(),
+            // Of a transfer that broke off the size is not known.
+            size: before.filter(|_| !answer.whole).map_or(answer.size, |before| before.size.max(answer.size)),
             fingerprint: spread(fingerprint, id),
             nominated: nominated.cloned().map(Box::new),
-            next: match known {
-                Some(id) => self.get(id)?.next,
+            next: match before {
+                Some(before) => before.next,
                 None => self.keys.get(&fingerprint).copied().unwrap_or(NONE),
             },
             status: response.status().as_u16(),

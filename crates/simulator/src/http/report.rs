@@ -54,7 +54,7 @@ pub struct Report {
     pub parts: u64,
     /// Answers of the origin of which the log shows no fields: freshness and validators are assumed.
     pub untold: u64,
-    /// Lines that are older than one before them.
+    /// Lines that are older than the one before them.
     pub backwards: u64,
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use larder_policy::PolicySettings;
 use larder_storage::eviction::Algorithm;
+use proptest::prelude::*;
 
 use super::*;
 use crate::log::{Format, Log};
@@ -248,4 +249,52 @@ fn the_memory_stated_for_a_response_is_what_it_takes() {
     // Tables and lists have up to as much room again to spare.
     assert!(each <= 2 * BYTES_PER_RESPONSE, "{each} of {BYTES_PER_RESPONSE}");
     const { assert!(BYTES_PER_RESPONSE <= 320) };
+}
+
+#[test]
+fn logs_are_run_through_many_caches_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths: Vec<_> = (0..2)
+        .map(|part| {
+            let path = dir.path().join(format!("{part}.json"));
+            let lines: Vec<_> = (0..3_000)
+                .map(|n| line(part * 1_500 + n / 2, &format!("GET /{}", n * n % 97), 200, 1_000, "", FRESH))
+                .collect();
+            std::fs::write(&path, lines.join("\n")).unwrap();
+            path
+        })
+        .collect();
+    let survey = survey(&paths, &mut |_| {}).unwrap();
+    assert_eq!((survey.entries, survey.objects, survey.footprint), (6_000, 49, 49_000));
+    let caches = || (1..=5).map(|tenth| simulation(tenth * 8_000)).collect();
+    let alone = run(&paths, caches(), 1_000, 1, &mut |_| {}).unwrap();
+    assert_eq!(run(&paths, caches(), 1_000, 3, &mut |_| {}).unwrap(), alone);
+    assert!(alone.iter().all(|report| report.all().requests == 5_000));
+    let ratios: Vec<_> = alone.iter().map(Report::hit_ratio).collect();
+    assert!(ratios.is_sorted() && ratios[0] < ratios[4], "{ratios:?}");
+}
+
+proptest! {
+    #[test]
+    fn no_lines_panic(
+        lines in prop::collection::vec((0u64..4_000_000_000, 0u8..6, 0u16..700, any::<u64>(), "[a-z0-9/?&%:. ]{0,12}"), 0..40),
+    ) {
+        let mut simulation = simulation(1 << 20);
+        let text: String = lines
+            .iter()
+            .map(|(time, method, status, bytes, path)| {
+                let method = ["GET", "HEAD", "POST", "PUT", "CONNECT", "X"][usize::from(*method)];
+                format!("{time}.5 7 c TCP_MISS/{status:03} {bytes} {method} http://o.example/{path} - - -\n")
+            })
+            .collect();
+        let mut log = Log::new(text.as_bytes(), Format::Squid);
+        let mut read = 0;
+        for entry in log.by_ref() {
+            simulation.request(&entry.unwrap());
+            read += 1;
+        }
+        let report = simulation.report();
+        prop_assert_eq!(report.all().requests + report.aside.requests, read);
+        prop_assert!(report.hits().requests + report.origin_requests >= report.all().requests);
+    }
 }

@@ -8,7 +8,7 @@ use larder_policy::Fields;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::text::{number, url};
+use super::text::{BYTES_MAX, number, url};
 use super::{Entry, Outcome, moment};
 
 #[derive(Deserialize)]
@@ -51,7 +51,7 @@ pub(super) fn parse(line: &[u8]) -> Result<Entry, &'static str> {
         url: url(read.url.as_bytes()),
         host: None,
         status: read.status,
-        bytes: read.body_bytes,
+        bytes: read.body_bytes.min(BYTES_MAX),
         counts_head: false,
         length,
         aborted: Some(read.aborted.is_some()),

@@ -67,13 +67,16 @@ pub(super) fn unless_dash(text: &[u8]) -> Option<&[u8]> {
     (!text.is_empty() && text != b"-").then_some(text)
 }
 
-/// A whole number of any length; one that is too large is the largest.
+/// The largest number of bytes that is believed: a line that claims more is damaged or a lie, and sums must not overflow.
+pub(super) const BYTES_MAX: u64 = 1 << 40;
+
+/// A whole number of any length; one that is too large is [`BYTES_MAX`].
 pub(super) fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
     let digit = |sum: u64, byte: &u8| sum.saturating_mul(10).saturating_add(u64::from(byte - b'0'));
-    Some(digits.iter().fold(0, digit))
+    Some(digits.iter().fold(0, digit).min(BYTES_MAX))
 }
 
 /// A status of three digits; zero where none was sent.
@@ -99,7 +102,7 @@ mod tests {
 
     #[test]
     fn numbers_saturate() {
-        assert_eq!(number(b"99999999999999999999999"), Some(u64::MAX));
+        assert_eq!(number(b"99999999999999999999999"), Some(BYTES_MAX));
         assert_eq!(number(b"-1"), None);
         assert_eq!(
             (status(b"200"), status(b"-"), status(b"20"), status(b"099")),
