@@ -17,6 +17,8 @@ use larder_server::config::{AccessLogFormat, AccessLogTarget, Destination, Paren
 use larder_server::control::Sort;
 
 use crate::ca::CaArgs;
+use crate::convert::ConvertArgs;
+use crate::replay::ReplayArgs;
 use crate::settings::{Given, Shared};
 use crate::simulate::SimulateArgs;
 use crate::units::{ByteSize, DiskSize, TimeSpan};
@@ -202,6 +204,12 @@ pub(crate) enum Command {
     /// What hit ratio would another size or policy give? Replay a trace and see
     #[command(after_help = crate::simulate::EXAMPLES)]
     Simulate(Box<SimulateArgs>),
+    /// Replay an access log against a running proxy, and compare with the simulation
+    #[command(after_help = crate::replay::EXAMPLES)]
+    Replay(Box<ReplayArgs>),
+    /// Write a trace or an access log in a format of other simulators
+    #[command(after_help = crate::convert::EXAMPLES)]
+    Convert(ConvertArgs),
     /// Make the CA that interception signs with, and have it trusted
     #[command(after_help = CA_EXAMPLES)]
     Ca(CaArgs),

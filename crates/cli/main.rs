@@ -8,6 +8,7 @@ mod args;
 mod ca;
 mod check;
 mod completions;
+mod convert;
 mod door;
 mod env;
 mod explain;
@@ -19,6 +20,7 @@ mod logging;
 mod ls;
 mod notify;
 mod output;
+mod replay;
 mod rm;
 mod run;
 mod select;
@@ -75,6 +77,8 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Rm(args) => rm::run(args),
         Command::Stats(args) => stats::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Convert(args) => convert::run(args),
+        Command::Replay(args) => replay::run(*args),
         Command::Simulate(args) => simulate::run(*args),
         Command::Ca(args) => ca::run(args.command),
         Command::Run(args) => run::run(*args),

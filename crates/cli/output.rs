@@ -67,3 +67,23 @@ pub(crate) fn done(result: io::Result<()>) -> Result<(), Failure> {
 pub(crate) fn note(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
+
+/// Standard output for bytes of whoever writes them; how that ended is for them to say.
+pub(crate) struct Out(io::StdoutLock<'static>);
+
+impl Out {
+    /// Takes standard output for itself.
+    pub(crate) fn new() -> Self {
+        Self(io::stdout().lock())
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}

@@ -6,6 +6,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use larder_simulator::{Policy, Size};
 
+use crate::replay::AssumedArgs;
 use crate::units::ByteSize;
 use crate::values;
 
@@ -15,12 +16,15 @@ Examples:
   larder simulate trace.csv --size 1GiB,10GiB --policy lru,s3-fifo,gdsf
   larder simulate trace.csv --size 10GiB --memory 256MiB --skip-warmup 10%
   larder simulate trace.csv --format html --output report.html
+  larder simulate access.log --mode http --size 1GiB,10GiB --memory 256MiB --config larder.toml
   zcat trace-*.gz | larder simulate - --format json | jq '.cells[].byte_hit_ratio'
 
 Traces are recognised by their content, compressed with gzip or zstd or not: libCacheSim's
-oracleGeneral and CSV, webcachesim's text, Tragen's. Several are read one after another as
-one. Every object is taken as cacheable and fresh, and object sizes are honoured. What
-cannot be read is counted, shown and passed over.
+oracleGeneral and CSV, webcachesim's text, Tragen's; and access logs: Squid's native, Common,
+Combined, with nginx's cache status or without, larder's JSON. Several are read one after
+another as one. Every object is taken as cacheable and fresh, and object sizes are honoured;
+with --mode http, logs go through HTTP's rules instead. What cannot be read is counted, shown
+and passed over.
 
 Policies that larder can serve with: lru, sieve, s3-fifo, w-tinylfu, gdsf. For comparison
 only: fifo, clock, 2q, arc, and s3-fifo-libcachesim, w-tinylfu-libcachesim and
@@ -31,7 +35,7 @@ docs/benchmarking.md tells how to measure your own cache, and what each figure m
 /// `larder simulate`
 #[derive(Debug, Args)]
 pub(crate) struct SimulateArgs {
-    /// Traces to be replayed; `-` is standard input
+    /// Traces or access logs to be replayed; `-` is standard input
     #[arg(value_name = "INPUT", required = true)]
     pub(crate) inputs: Vec<PathBuf>,
     /// Capacities, in bytes or as shares of the size of all objects together
@@ -68,6 +72,23 @@ pub(crate) struct SimulateArgs {
     /// Write the result into a file [default: standard output]
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// What may be stored and reused
+    #[arg(long, value_name = "MODE", value_enum, default_value_t = Mode::Objects, help_heading = "Access logs")]
+    pub(crate) mode: Mode,
+    /// Configuration whose policy, overrides and package rules count in http mode [default: none]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = "Access logs")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) assumed: AssumedArgs,
+}
+
+/// What may be stored and reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Every object, for ever: as other simulators have it
+    Objects,
+    /// What HTTP allows: each line of a log goes through the policy that serves
+    Http,
 }
 
 /// What a size counts.

@@ -6,6 +6,7 @@ mod advice;
 mod args;
 mod chart;
 mod csv;
+mod http;
 mod page;
 mod progress;
 mod table;
@@ -24,7 +25,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::units::rough_size;
 pub(crate) use args::{EXAMPLES, SimulateArgs};
-use args::{Format, Unit};
+use args::{Format, Mode, Unit};
 use progress::Progress;
 
 /// Larger objects are not kept in memory, as in the store by default.
@@ -32,7 +33,10 @@ const MEMORY_OBJECT_MAX: u64 = 256 << 10;
 
 /// Runs the command.
 pub(crate) fn run(args: SimulateArgs) -> Result<(), Failure> {
-    let (paths, spooled) = spool(args.inputs)?;
+    let (paths, spooled) = spool(&args.inputs)?;
+    if args.mode == Mode::Http {
+        return written(http::simulate(&paths, &args)?, args.output);
+    }
     let inputs = Inputs::open(&paths, args.unit.map(Unit::bytes)).map_err(advised)?;
     let plan = Plan {
         sizes: args.size,
@@ -73,7 +77,12 @@ pub(crate) fn run(args: SimulateArgs) -> Result<(), Failure> {
         Format::Html => page::page(&report)?,
         Format::Svg => page::drawing(&report),
     };
-    match args.output {
+    written(text, args.output)
+}
+
+/// Into the file that was named, or onto standard output.
+fn written(text: String, output: Option<PathBuf>) -> Result<(), Failure> {
+    match output {
         Some(path) => {
             std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
             output::note(&format!("written to {}\n", path.display()));
@@ -111,8 +120,22 @@ fn advised(error: larder_simulator::TraceError) -> Failure {
     let error = anyhow::Error::from(error);
     Failure::Failed(if unknown {
         error.context(
-            "only traces of objects can be replayed: libCacheSim's oracleGeneral or CSV (time, object, size), \
-             webcachesim's or Tragen's text; plain, .gz or .zst",
+            "these can be replayed: libCacheSim's oracleGeneral or CSV (time, object, size), webcachesim's or Tragen's text, \
+             and access logs (Squid's native, Common, Combined, larder's JSON); plain, .gz or .zst",
+        )
+    } else {
+        error
+    })
+}
+
+/// What to do about a file that is no log.
+fn no_log(error: larder_simulator::TraceError) -> Failure {
+    let unknown = matches!(error, larder_simulator::TraceError::Unknown { .. });
+    let error = anyhow::Error::from(error);
+    Failure::Failed(if unknown {
+        error.context(
+            "the http mode needs an access log: Squid's native, Common, Combined (with nginx's cache status or without) \
+             or larder's JSON; plain, .gz or .zst",
         )
     } else {
         error
@@ -120,10 +143,10 @@ fn advised(error: larder_simulator::TraceError) -> Failure {
 }
 
 /// Standard input is read twice, and so kept in a file meanwhile.
-fn spool(inputs: Vec<PathBuf>) -> Result<(Vec<PathBuf>, Option<NamedTempFile>), Failure> {
+fn spool(inputs: &[PathBuf]) -> Result<(Vec<PathBuf>, Option<NamedTempFile>), Failure> {
     let dashes = inputs.iter().filter(|path| path.as_os_str() == "-").count();
     if dashes == 0 {
-        return Ok((inputs, None));
+        return Ok((inputs.to_vec(), None));
     }
     if dashes > 1 {
         return Err(Failure::Usage("standard input can be read once; write a single `-`".to_owned()));
@@ -134,6 +157,6 @@ fn spool(inputs: Vec<PathBuf>) -> Result<(Vec<PathBuf>, Option<NamedTempFile>), 
         .and_then(|_| to.flush())
         .context("cannot keep standard input in a temporary file")?;
     let path = file.path().to_owned();
-    let paths = inputs.into_iter().map(|input| if input.as_os_str() == "-" { path.clone() } else { input });
+    let paths = inputs.iter().map(|input| if input.as_os_str() == "-" { &path } else { input }.clone());
     Ok((paths.collect(), Some(file)))
 }
