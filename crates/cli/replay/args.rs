@@ -26,7 +26,7 @@ Host. What was https in the log is asked for without TLS, as SITE:443.
 
 Lifetimes are divided by the speed, and are whole seconds of at least 1: at 60x an hour is
 a minute, and half a minute is 1 s. `max` waits for nothing, with the lifetimes of 1x.
-The proxy should be empty at the start. docs/benchmarking.md tells the rest.
+The proxy should be empty at the start. docs/replay.md tells the rest.
 Exit codes: 0 replayed, 1 the proxy could not be asked";
 
 /// `larder replay`

@@ -25,7 +25,11 @@ impl LogClock {
         self.latest = Some(time);
         let now = match self.now {
             Some(now) if time < now => {
-                if now.saturating_since(time) > DISORDER_MAX { time } else { now }
+                if now.saturating_since(time) > DISORDER_MAX {
+                    time
+                } else {
+                    now
+                }
             }
             _ => time,
         };
