@@ -312,7 +312,12 @@ impl Simulation {
                 if answer.status == StatusCode::OK && is_shareable(&ask.facts) =>
             {
                 let same = answer.version.is_none_or(|version| version == self.objects.version(id));
-                if !(same && self.freshened(ask, &ask.facts, id, response, answer)) {
+                let mut answer = answer.clone();
+                if !answer.told {
+                    // It was made up for this answer, and would seem to be another's.
+                    answer.fields.remove("last-modified");
+                }
+                if !(same && self.freshened(ask, &ask.facts, id, response, &answer)) {
                     self.remove(id, Fate::Invalidated);
                 }
             }

@@ -57,6 +57,8 @@ struct Object {
     next: u32,
     status: u16,
     etag: ETag,
+    /// Whether it says how long it is.
+    has_length: bool,
     fate: Fate,
 }
 
@@ -113,6 +115,7 @@ impl Objects {
             },
             status: response.status().as_u16(),
             etag: answer.etag,
+            has_length: answer.fields.contains("content-length"),
             fate,
         };
         match self.objects.get_mut(id as usize) {
@@ -143,6 +146,9 @@ impl Objects {
         }
         if let Some(modified) = object.last_modified {
             let _ = fields.push("Last-Modified", HttpDate(modified).to_string().as_bytes());
+        }
+        if object.has_length {
+            let _ = fields.push("Content-Length", object.size.to_string().as_bytes());
         }
         Some(StoredResponse::from_parts(StoredParts {
             status: http::StatusCode::from_u16(object.status).ok()?,
