@@ -25,6 +25,7 @@ mod relay;
 mod reverse;
 mod run;
 mod simulate;
+mod simulation;
 mod tls;
 mod tools;
 mod tunnel;
