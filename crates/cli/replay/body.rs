@@ -10,20 +10,21 @@ use std::task::{Context, Poll};
 /// Bytes of one frame at most.
 const FRAME: usize = 64 << 10;
 
-/// What bodies are cut from.
+/// What bodies are cut from: a frame's worth of noise, twice, so that a frame may begin anywhere in the first.
 static NOISE: LazyLock<Bytes> = LazyLock::new(|| {
     let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut noise = Vec::with_capacity(2 * FRAME);
-    while noise.len() < 2 * FRAME {
+    while noise.len() < FRAME {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         noise.extend_from_slice(&state.to_le_bytes());
     }
+    noise.extend_from_within(..);
     Bytes::from(noise)
 });
 
-/// Where in the noise the bytes at a position are taken from. Positions an eighth of a mebibyte apart are alike.
+/// Where in the noise the bytes at a position are taken from. Positions a frame apart are alike.
 const fn place(seed: u64, position: u64) -> usize {
     (seed.wrapping_add(position) % FRAME as u64) as usize
 }

@@ -209,9 +209,9 @@ mod tests {
             in_real_time(&told, then, now, 10.0),
             fields(&[
                 ("Date", "Thu, 01 Jan 2026 00:00:00 GMT"),
-                ("expires", "Thu, 01 Jan 2026 00:06:00 GMT"),
-                ("last-modified", "Wed, 31 Dec 2025 21:36:00 GMT"),
-                ("cache-control", "public, max-age=360, s-maxage=1, no-cache=\"x\""),
+                ("Expires", "Thu, 01 Jan 2026 00:06:00 GMT"),
+                ("Last-Modified", "Wed, 31 Dec 2025 21:36:00 GMT"),
+                ("Cache-Control", "public, max-age=360, s-maxage=1, no-cache=\"x\""),
                 ("Age", "1"),
             ])
         );
