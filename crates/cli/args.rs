@@ -114,6 +114,7 @@ const STATS_EXAMPLES: &str = "\
 Examples:
   larder stats                                  once, as a table
   larder stats --watch                          again each second
+  larder stats --advice                         would more memory, more disk or another way to evict help?
   larder stats --json | jq .                    for programs; with --watch, one line each second";
 
 const VERIFY_EXAMPLES: &str = "\
@@ -451,6 +452,9 @@ pub(crate) struct StatsArgs {
     /// Show them again each second, until interrupted
     #[arg(long)]
     pub(crate) watch: bool,
+    /// Say what more or less memory, more or less disk, or another way to evict would give
+    #[arg(long, conflicts_with_all = ["watch", "json"])]
+    pub(crate) advice: bool,
     /// As JSON, for programs
     #[arg(long)]
     pub(crate) json: bool,

@@ -13,7 +13,7 @@ use larder_policy::{Fields, HostPattern, Scheme, TargetUri};
 use larder_server::config::{AccessLogFormat, AccessLogTarget, Credentials, Destination, Parent};
 use larder_server::control::Sort;
 use larder_storage::Verify;
-use larder_storage::eviction::Algorithm;
+use larder_storage::eviction::Policy;
 
 /// The names of the access log's formats, as flags and the file spell them.
 pub(crate) const LOG_FORMATS: [&str; 4] = ["squid", "common", "combined", "json"];
@@ -224,9 +224,9 @@ pub(crate) fn sort(text: &str) -> Result<Sort, String> {
 }
 
 /// How a tier chooses what leaves.
-pub(crate) fn eviction(text: &str) -> Result<Algorithm, String> {
-    Algorithm::from_name(text).ok_or_else(|| {
-        let known = Algorithm::ALL.map(Algorithm::name);
+pub(crate) fn eviction(text: &str) -> Result<Policy, String> {
+    Policy::from_name(text).ok_or_else(|| {
+        let known: Vec<_> = Policy::all().map(Policy::name).collect();
         format!("`{text}` is not a way to evict; {}", one_of(text, &known))
     })
 }

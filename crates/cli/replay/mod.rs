@@ -26,6 +26,7 @@ use larder_policy::{PolicySettings, Timestamp};
 use larder_simulator::http::{MemoryTier, Simulation, Tiers, Verdict};
 use larder_simulator::log::{self, Log, LogFile};
 use larder_storage::Options;
+use larder_storage::eviction::Aim;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -128,10 +129,10 @@ pub(crate) fn simulated_cache(args: CacheArgs) -> Result<(PolicySettings, Tiers)
 fn tiers(options: &Options) -> Tiers {
     let memory =
         NonZeroUsize::new(usize::try_from(options.memory_limit).unwrap_or(usize::MAX)).map(|_| MemoryTier {
-            eviction: options.memory_eviction.in_memory(options.memory_limit),
+            eviction: options.memory_eviction.simulated(Aim::Requests, options.memory_limit),
             object_max: options.memory_object_max,
         });
-    Tiers::new(options.eviction.in_memory(options.disk_limit), memory)
+    Tiers::new(options.eviction.simulated(Aim::Bytes, options.disk_limit), memory)
 }
 
 /// When lines are due.

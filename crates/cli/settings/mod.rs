@@ -24,7 +24,7 @@ use larder_policy::{HostPattern, PolicySettings, TargetUri};
 use larder_server::config::{
     AccessLogFormat, AccessLogTarget, Config, Destination, Limits, Parent, PortCertificate,
 };
-use larder_storage::eviction::Algorithm;
+use larder_storage::eviction::Policy;
 use larder_storage::{Options, Verify};
 
 use crate::units::{ByteSize, DiskSize};
@@ -143,8 +143,8 @@ pub(crate) struct Draft {
     pub(crate) listeners: Vec<ListenerDraft>,
     pub(crate) name: Option<String>,
     pub(crate) memory_object_max: Option<Given<ByteSize>>,
-    pub(crate) memory_eviction: Option<Algorithm>,
-    pub(crate) eviction: Option<Algorithm>,
+    pub(crate) memory_eviction: Option<Policy>,
+    pub(crate) eviction: Option<Policy>,
     pub(crate) segment_max: Option<Given<ByteSize>>,
     pub(crate) largest_object: Option<Given<ByteSize>>,
     pub(crate) max_objects: Option<Given<u64>>,

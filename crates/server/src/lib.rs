@@ -45,7 +45,9 @@ pub use access::is_open_to_all;
 pub use clock::Clock;
 pub use config::Config;
 pub use error::StartError;
-pub use metrics::{ConnectionFigures, Figures, LearnedFigures, StoreFigures};
+pub use metrics::{
+    ConnectionFigures, Figures, LearnedFigures, ShadowEstimateFigures, ShadowFigures, StoreFigures,
+};
 pub use server::Server;
 
 #[cfg(fuzzing)]

@@ -73,6 +73,9 @@ impl Lookup {
             return Variants::default();
         }
         self.shared.counters.disk_hits.add(1);
+        if let Some(first) = cores.first() {
+            self.shared.shadows.hit(first);
+        }
         // What is in memory hides what is not: a variant that was left out would not be looked at again.
         if complete && cores.iter().all(|core| core.partial.is_none()) {
             self.shared.memory.insert(&self.key, &cores, generation);

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use larder_policy::CacheKey;
 
 use crate::directory::VariantTag;
-use crate::eviction::{Algorithm, Eviction};
+use crate::eviction::{Aim, Algorithm, Eviction, Policy};
 use crate::stored::{Core, Stored, Tier, Variants};
 
 /// A shard is worth its lock from this many bytes on.
@@ -70,12 +70,12 @@ impl Hasher for Hashed {
 pub(crate) struct Generation(u64);
 
 impl Memory {
-    pub(crate) fn new(limit: u64, object_max: u64, algorithm: Algorithm) -> Self {
+    pub(crate) fn new(limit: u64, object_max: u64, policy: Policy) -> Self {
         let shards = (limit / SHARD_BYTES).clamp(1, SHARDS_MAX);
         let shard = || {
             Mutex::new(Shard {
                 slots: HashMap::default(),
-                eviction: algorithm.in_memory(limit / shards),
+                eviction: policy.in_memory(Aim::Requests.first(), limit / shards),
                 hashes: Vec::new(),
                 free: Vec::new(),
                 generation: 0,
@@ -169,6 +169,13 @@ impl Memory {
             removed += hashes.into_iter().map(|hash| shard.drop_slot(hash)).sum::<usize>();
         }
         removed
+    }
+
+    /// Goes by the order of another algorithm from now on, if the policy lets it.
+    pub(crate) fn follow(&self, algorithm: Algorithm) {
+        for shard in &self.shards {
+            shard.lock().unwrap_or_else(PoisonError::into_inner).eviction.follow(algorithm);
+        }
     }
 
     /// Bytes, keys and hits.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::eviction::Algorithm;
+use crate::eviction::{Algorithm, Policy};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -41,9 +41,9 @@ pub struct Options {
     /// Largest body that the memory tier keeps, at most 256 KiB of which are used. Default 256 KiB.
     pub memory_object_max: u64,
     /// How the memory tier chooses what leaves. Default GDSF, which has the best request hit ratio.
-    pub memory_eviction: Algorithm,
+    pub memory_eviction: Policy,
     /// How the disk tier chooses what leaves. Default S3-FIFO, which has the best byte hit ratio.
-    pub eviction: Algorithm,
+    pub eviction: Policy,
     /// Bodies up to this size lie in segments, larger ones in files of their own. Default 64 KiB.
     pub segment_max: u64,
     /// Size at which a segment is closed; a sixteenth of the disk limit where that is less. Default 32 MiB.
@@ -86,8 +86,8 @@ impl Options {
             disk_limit: 10 * GIB,
             memory_limit: 256 * MIB,
             memory_object_max: PROVE_WHOLE,
-            memory_eviction: Algorithm::Gdsf,
-            eviction: Algorithm::S3Fifo,
+            memory_eviction: Policy::Fixed(Algorithm::Gdsf),
+            eviction: Policy::Fixed(Algorithm::S3Fifo),
             segment_max: 64 * KIB,
             segment_bytes: 32 * MIB,
             largest_object: None,

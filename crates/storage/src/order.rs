@@ -171,6 +171,11 @@ impl OrderReader {
     }
 }
 
+/// The algorithm whose order the file that is there has.
+pub(crate) fn written_by(layout: &Layout) -> Option<Algorithm> {
+    Algorithm::ALL.into_iter().find(|algorithm| OrderReader::open(layout, *algorithm).is_some())
+}
+
 /// Bytes of the file that is there; zero when there is none.
 pub(crate) fn size(layout: &Layout) -> u64 {
     layout.files().len(&layout.order()).unwrap_or(0)
@@ -218,6 +223,7 @@ mod tests {
         write(&layout);
         assert_eq!(read(&layout), Some(rankings()));
         assert!(OrderReader::open(&layout, Algorithm::Lru).is_none());
+        assert_eq!(written_by(&layout), Some(Algorithm::Sieve));
         let (other, _lock) = Layout::open(&root.path().join("two")).unwrap();
         fs::copy(layout.order(), other.order()).unwrap();
         assert_eq!(read(&other), None);

@@ -11,12 +11,15 @@ use tokio::sync::watch;
 
 use crate::blob::Blobs;
 use crate::directory::{Directory, Fingerprint, VariantTag};
+use crate::eviction::{Aim, Policy};
 use crate::index::IndexReader;
 use crate::layout::Layout;
 use crate::memory::Memory;
 use crate::options::Options;
+use crate::order;
 use crate::partial::Partials;
 use crate::segment::SegmentFiles;
+use crate::shadow::Shadows;
 use crate::shortened::Shortened;
 use crate::stats::{Counters, IndexState};
 
@@ -32,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) keys: Keys,
     pub(crate) directory: Directory,
     pub(crate) memory: Memory,
+    pub(crate) shadows: Shadows,
     pub(crate) segments: SegmentFiles,
     pub(crate) blobs: Arc<Blobs>,
     pub(crate) partials: Arc<Partials>,
@@ -66,7 +70,12 @@ impl Shared {
         blobs: Arc<Blobs>,
     ) -> Self {
         let keys = Keys::new(layout.hash_key);
+        let first = match options.eviction {
+            Policy::Fixed(algorithm) => algorithm,
+            Policy::Auto => order::written_by(&layout).unwrap_or(Aim::Bytes.first()),
+        };
         Self {
+            shadows: Shadows::new(&options, first),
             memory: Memory::new(options.memory_limit, options.memory_object_max, options.memory_eviction),
             segments: SegmentFiles::new(layout.clone()),
             directory: Directory::new(),

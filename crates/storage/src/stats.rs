@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::eviction::Algorithm;
+use crate::eviction::Policy;
 
 /// A number that only grows, or one that is set; read without any order towards others.
 #[derive(Debug, Default)]
@@ -126,9 +126,9 @@ pub struct Stats {
     /// Bytes of memory of the directory.
     pub directory_bytes: u64,
     /// How the memory tier chooses what leaves.
-    pub memory_eviction: Algorithm,
+    pub memory_eviction: Policy,
     /// How the disk tier does.
-    pub eviction: Algorithm,
+    pub eviction: Policy,
     /// Lookups answered from memory.
     pub memory_hits: u64,
     /// Lookups answered from disk.

@@ -27,6 +27,7 @@ use crate::lookup::Lookup;
 use crate::options::Options;
 use crate::purge::{self, Removal};
 use crate::scrub::Scrubber;
+use crate::shadow::{Shadow, Watcher};
 use crate::shared::{Shared, TOUCH_EVERY};
 use crate::stats::{Counters, IndexState, Stats};
 use crate::stored::{Core, Stored, Variants};
@@ -52,6 +53,7 @@ struct Handle {
     sender: mpsc::Sender<Command>,
     writer: Mutex<Option<JoinHandle<()>>>,
     scrubber: Mutex<Option<Scrubber>>,
+    watcher: Mutex<Option<Watcher>>,
 }
 
 impl Drop for Handle {
@@ -84,7 +86,8 @@ impl Store {
         let inbox = writer::Inbox { commands, hints };
         let thread = writer::start(shared.clone(), inbox, sender.downgrade(), lock, ground.index)?;
         let (writer, scrubber) = (Mutex::new(Some(thread)), Mutex::new(Scrubber::start(&shared)));
-        Ok(Self { handle: Arc::new(Handle { shared, sender, writer, scrubber }) })
+        let watcher = Mutex::new(Watcher::start(&shared));
+        Ok(Self { handle: Arc::new(Handle { shared, sender, writer, scrubber, watcher }) })
     }
 
     /// All variants under a key, if the memory tier has them. No I/O and no waiting.
@@ -103,6 +106,9 @@ impl Store {
             return None;
         }
         let now = shared.now();
+        if let Some(first) = variants.first() {
+            shared.shadows.hit(&first.core);
+        }
         for stored in variants.iter() {
             let core = &stored.core;
             if core.touch(now, TOUCH_EVERY) {
@@ -263,6 +269,13 @@ impl Store {
         }
     }
 
+    /// What other sizes and other algorithms would make of the requests so far, for the memory tier and the disk tier. Of a
+    /// store that has just been opened they know nothing.
+    #[must_use]
+    pub fn shadows(&self) -> [Shadow; 2] {
+        self.handle.shared.shadows.report()
+    }
+
     /// Waits until everything that is stored is known: loaded from the index, or rebuilt from the segments.
     pub async fn ready(&self) {
         let mut state = self.handle.shared.state.subscribe();
@@ -318,10 +331,14 @@ impl Store {
             let _ = done.await;
         }
         let scrubber = self.handle.scrubber.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let watcher = self.handle.watcher.lock().unwrap_or_else(PoisonError::into_inner).take();
         let thread = self.handle.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         let wait = move || {
             if let Some(scrubber) = scrubber {
                 scrubber.stop();
+            }
+            if let Some(watcher) = watcher {
+                watcher.stop();
             }
             thread.map(JoinHandle::join)
         };

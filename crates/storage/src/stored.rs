@@ -155,11 +155,13 @@ impl Stored {
 impl Core {
     /// Bytes of memory that this response counts for.
     pub(crate) fn weight(&self) -> usize {
-        OVERHEAD
-            + self.key.as_str().len()
-            // As they came, and as they are prepared to be sent.
-            + 2 * self.response.fields().as_wire().len()
-            + self.inline.as_ref().map_or(0, Bytes::len)
+        self.head_weight() + self.inline.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// Of those, the ones that are not its body.
+    pub(crate) fn head_weight(&self) -> usize {
+        // The fields as they came, and as they are prepared to be sent.
+        OVERHEAD + self.key.as_str().len() + 2 * self.response.fields().as_wire().len()
     }
 
     /// The file that the body is, where it is not in the record.

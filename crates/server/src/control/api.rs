@@ -24,7 +24,7 @@ use super::messages::{Failure, List, Removed, Selection, Verify, VerifyLine, pac
 use super::server::Services;
 use super::stream::{Content, Lines};
 use crate::lease::NotLent;
-use crate::metrics;
+use crate::metrics::{self, Figures, ShadowFigures};
 
 /// Bytes in a request's body.
 const BODY_BYTES: usize = 64 * 1024;
@@ -201,11 +201,13 @@ impl Api {
             Route::Health => Ok(text("application/json", r#"{"status":"ok"}"#.to_owned())),
             Route::Metrics => {
                 let store = self.services.store.stats().into();
-                Ok(text(metrics::CONTENT_TYPE, self.services.metrics.render(Some(&store))))
+                let page = self.services.metrics.render(Some((&store, &self.shadows())));
+                Ok(text(metrics::CONTENT_TYPE, page))
             }
             Route::Stats => {
                 let store = self.services.store.stats().into();
-                Ok(json(&self.services.metrics.figures(self.services.clock.now(), Some(store))))
+                let figures = self.services.metrics.figures(self.services.clock.now(), Some(store));
+                Ok(json(&Figures { shadows: self.shadows(), ..figures }))
             }
             Route::Explain => Ok(json(&self.explain(&message(request).await?).await?)),
             Route::Purge => Ok(json(&self.purge(message(request).await?).await?)),
@@ -217,6 +219,10 @@ impl Api {
                 Ok(json(&Released { released: self.services.lender.release(lease) }))
             }
         }
+    }
+
+    fn shadows(&self) -> Vec<ShadowFigures> {
+        self.services.store.shadows().iter().map(ShadowFigures::from).collect()
     }
 
     async fn explain(&self, question: &Explain) -> Result<Explained, Refusal> {

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use super::figures::INDEX_STATES;
 use super::outcome::{CacheResult, FORWARD_REASONS, STATUS_CLASSES};
-use super::{DURATION_BOUNDS, Metrics, StoreFigures};
+use super::{DURATION_BOUNDS, Metrics, ShadowFigures, StoreFigures, shadows};
 use crate::transaction::Outcome;
 
 /// The media type of the text.
@@ -18,16 +18,16 @@ pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 
 /// What a family is: whether it may fall.
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     Counter,
     Gauge,
 }
 
 /// The text so far. Writing to a `String` cannot fail, so results of `write!` are dropped.
-struct Page(String);
+pub(super) struct Page(pub(super) String);
 
 impl Page {
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
+    pub(super) fn head(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
@@ -37,7 +37,7 @@ impl Page {
     }
 
     /// A family with one label, or with none where `label` is empty.
-    fn family<V: Display>(
+    pub(super) fn family<V: Display>(
         &mut self,
         name: &str,
         kind: Kind,
@@ -56,15 +56,16 @@ impl Page {
 }
 
 impl Metrics {
-    /// All metrics as text; the store's among them when they are given.
-    pub(crate) fn render(&self, store: Option<&StoreFigures>) -> String {
+    /// All metrics as text; the store's and its shadows' among them when they are given.
+    pub(crate) fn render(&self, store: Option<(&StoreFigures, &[ShadowFigures])>) -> String {
         let mut page = Page(String::with_capacity(16 * 1024));
         self.render_process(&mut page);
         self.render_requests(&mut page);
         self.render_bytes(&mut page);
         self.render_durations(&mut page);
-        if let Some(store) = store {
+        if let Some((store, shadows)) = store {
             render_store(&mut page, store);
+            shadows::render(&mut page, shadows);
         }
         page.0
     }
@@ -421,7 +422,7 @@ mod tests {
     fn a_scraper_can_read_every_line() {
         let store =
             StoreFigures { objects: 7, memory_hits: 2, index: "ready".to_owned(), ..StoreFigures::default() };
-        let scrape = scrape(&metrics().render(Some(&store)));
+        let scrape = scrape(&metrics().render(Some((&store, &[]))));
         let value = |series: &str| scrape.series.get(series).copied().unwrap_or(f64::NAN);
         assert_eq!(scrape.types.len(), scrape.families.len());
         assert!(scrape.families.iter().all(|family| family.starts_with("larder_")));
@@ -452,7 +453,7 @@ mod tests {
             other_bytes: 64,
             ..StoreFigures::default()
         };
-        let scrape = scrape(&metrics().render(Some(&store)));
+        let scrape = scrape(&metrics().render(Some((&store, &[]))));
         let parts = ["segment", "blob", "temp", "index", "order", "quarantine", "other"];
         let sum: f64 = parts.iter().map(|part| scrape.series[&format!("larder_store_{part}_bytes")]).sum();
         assert_eq!(sum, scrape.series["larder_store_disk_bytes"]);
@@ -461,7 +462,7 @@ mod tests {
     #[test]
     fn every_family_of_the_store_is_documented() {
         let page = include_str!("../../../../docs/tools.md");
-        let scrape = scrape(&metrics().render(Some(&StoreFigures::default())));
+        let scrape = scrape(&metrics().render(Some((&StoreFigures::default(), &[]))));
         for family in scrape.families.iter().filter(|family| family.starts_with("larder_store_")) {
             assert!(page.contains(&format!("| `{family}` |")), "{family} is not in docs/tools.md");
         }

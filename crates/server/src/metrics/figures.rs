@@ -11,7 +11,7 @@ use larder_storage::{IndexState, Stats};
 use serde::{Deserialize, Serialize};
 
 use super::outcome::CacheResult;
-use super::{Gauge, Metrics};
+use super::{Gauge, Metrics, ShadowFigures};
 use crate::intercept::Lesson;
 use crate::transaction::Outcome;
 
@@ -68,6 +68,8 @@ pub struct Figures {
     pub access_log_lost: u64,
     /// The store's own figures.
     pub store: Option<StoreFigures>,
+    /// What other sizes and other ways to evict would make of the requests so far, tier by tier.
+    pub shadows: Vec<ShadowFigures>,
 }
 
 /// A client and a host whose tunnels are not opened, since that was learned.
@@ -291,6 +293,7 @@ impl Metrics {
             fills: (&*self.fills).into(),
             access_log_lost: self.lost_log_lines(),
             store,
+            shadows: Vec::new(),
         }
     }
 }

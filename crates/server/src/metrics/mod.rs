@@ -8,6 +8,7 @@
 mod exposition;
 mod figures;
 mod outcome;
+mod shadows;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -18,6 +19,7 @@ pub(crate) use exposition::CONTENT_TYPE;
 pub use figures::{ConnectionFigures, Figures, LearnedFigures, StoreFigures};
 pub(crate) use outcome::CacheResult;
 use outcome::{FORWARD_REASONS, STATUS_CLASSES, forward_reason_place, status_class};
+pub use shadows::{ShadowEstimateFigures, ShadowFigures};
 
 use crate::intercept::Learned;
 use crate::transaction::{Ending, Outcome, Transaction};

@@ -16,7 +16,7 @@ mod two_queue;
 
 use std::fmt;
 
-use larder_storage::eviction::{Algorithm, Eviction, Gdsf, Lru, S3Fifo, Sieve, WTinyLfu};
+use larder_storage::eviction::{Aim, Algorithm, Auto, Eviction, Gdsf, Lru, S3Fifo, Sieve, WTinyLfu};
 
 pub use arc::Arc;
 pub use fifo::{Clock, Fifo};
@@ -31,6 +31,8 @@ pub use two_queue::TwoQueue;
 pub enum Policy {
     /// One that larder can serve with.
     Shipped(Algorithm),
+    /// Whichever of those is best by an aim.
+    Auto(Aim),
     /// First in, first out.
     Fifo,
     /// FIFO with a second chance.
@@ -58,12 +60,14 @@ pub trait Visitor {
 
 impl Policy {
     /// All of them, those that ship first.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Shipped(Algorithm::Lru),
         Self::Shipped(Algorithm::Sieve),
         Self::Shipped(Algorithm::S3Fifo),
         Self::Shipped(Algorithm::WTinyLfu),
         Self::Shipped(Algorithm::Gdsf),
+        Self::Auto(Aim::Requests),
+        Self::Auto(Aim::Bytes),
         Self::Fifo,
         Self::Clock,
         Self::TwoQueue,
@@ -73,7 +77,7 @@ impl Policy {
         Self::ReferenceGdsf,
     ];
 
-    /// Those that larder can serve with.
+    /// The algorithms that larder can serve with.
     pub const SHIPPED: [Self; 5] = [
         Self::Shipped(Algorithm::Lru),
         Self::Shipped(Algorithm::Sieve),
@@ -87,6 +91,8 @@ impl Policy {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Shipped(algorithm) => algorithm.name(),
+            Self::Auto(Aim::Requests) => "auto-requests",
+            Self::Auto(Aim::Bytes) => "auto-bytes",
             Self::Fifo => "fifo",
             Self::Clock => "clock",
             Self::TwoQueue => "2q",
@@ -111,6 +117,7 @@ impl Policy {
             Self::Shipped(Algorithm::S3Fifo) => visitor.visit(S3Fifo::new(capacity)),
             Self::Shipped(Algorithm::WTinyLfu) => visitor.visit(WTinyLfu::new(capacity)),
             Self::Shipped(Algorithm::Gdsf) => visitor.visit(Gdsf::new(capacity)),
+            Self::Auto(aim) => visitor.visit(Auto::new(aim, capacity)),
             Self::Fifo => visitor.visit(Fifo::new(capacity)),
             Self::Clock => visitor.visit(Clock::new(capacity)),
             Self::TwoQueue => visitor.visit(TwoQueue::new(capacity)),
@@ -125,7 +132,8 @@ impl Policy {
     #[must_use]
     pub const fn object_bytes(self) -> u64 {
         match self {
-            Self::Shipped(_) => 20,
+            // The miniatures of `auto` are bounded, however many objects there are.
+            Self::Shipped(_) | Self::Auto(_) => 20,
             Self::Fifo | Self::Clock | Self::TwoQueue | Self::Arc | Self::ReferenceS3Fifo => 18,
             Self::ReferenceWTinyLfu => 26,
             Self::ReferenceGdsf => 96,

@@ -1,6 +1,6 @@
 //! A vector that grows by chunks, so that growing never holds two copies of what it has.
 
-const CHUNK: usize = 4096;
+const CHUNK: usize = 512;
 
 /// See the module.
 #[derive(Debug)]

@@ -10,6 +10,7 @@
 use super::chunks::Chunks;
 use super::slab::{NONE, SIZE_MAX};
 use super::{Eviction, Extent, Ranked};
+use crate::shadow::Scale;
 
 /// Children of a place in the heap: a flat heap is faster than a binary one, since objects mostly sink.
 const FANOUT: u32 = 4;
@@ -75,6 +76,16 @@ pub struct Gdsf {
     /// The next number of a walk.
     walked: u32,
     capacity: u64,
+    sizes: Sizes,
+}
+
+/// What a size in bytes stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Sizes {
+    /// Itself.
+    Plain,
+    /// An object that stands for others of its kind in a miniature, see `shadow::Scale`.
+    Scaled,
 }
 
 impl Gdsf {
@@ -89,7 +100,15 @@ impl Gdsf {
             floor: 0,
             walked: 0,
             capacity,
+            sizes: Sizes::Plain,
         }
+    }
+
+    /// An empty heap for a miniature, in which an object takes the room of all that it stands for and is as urgent as one.
+    pub(crate) const fn scaled(capacity: u64) -> Self {
+        let mut heap = Self::new(capacity);
+        heap.sizes = Sizes::Scaled;
+        heap
     }
 
     fn listed(&self, id: u32) -> Option<&Node> {
@@ -98,7 +117,24 @@ impl Gdsf {
 
     /// The key of an object that is asked for just now.
     fn key_now(&self, size: u64, frequency: u32) -> u64 {
-        key_of(priority_of(self.floor) + f64::from(frequency) * 1e6 / size.max(1) as f64)
+        let size = match self.sizes {
+            Sizes::Plain => size.max(1) as f64,
+            Sizes::Scaled => Scale::size_of_one(size),
+        };
+        key_of(priority_of(self.floor) + f64::from(frequency) * 1e6 / size)
+    }
+
+    fn list(&mut self, id: u32, size: u64, frequency: u32) {
+        let size = size.min(SIZE_MAX);
+        let key = self.key_now(size, frequency);
+        self.nodes.grow_to(id);
+        self.heap.grow_to(self.len);
+        if let Some(node) = self.nodes.get_mut(id) {
+            *node = Node::new(self.len, size, key, frequency);
+        }
+        self.len += 1;
+        self.used += size;
+        self.rise(self.len - 1, id, key);
     }
 
     fn at(&self, place: u32) -> u32 {
@@ -175,16 +211,7 @@ fn priority_of(key: u64) -> f64 {
 
 impl Eviction for Gdsf {
     fn insert(&mut self, id: u32, size: u64, _fingerprint: u64) {
-        let size = size.min(SIZE_MAX);
-        let key = self.key_now(size, 1);
-        self.nodes.grow_to(id);
-        self.heap.grow_to(self.len);
-        if let Some(node) = self.nodes.get_mut(id) {
-            *node = Node::new(self.len, size, key, 1);
-        }
-        self.len += 1;
-        self.used += size;
-        self.rise(self.len - 1, id, key);
+        self.list(id, size, 1);
     }
 
     fn access(&mut self, id: u32, _fingerprint: u64) {
@@ -282,5 +309,13 @@ impl Ranked for Gdsf {
         let excess = f32::from_bits((rank & ((1 << EXCESS_BITS) - 1)) << EXCESS_SHIFT);
         let excess = if excess.is_finite() { f64::from(excess) } else { 0.0 };
         self.set(id, key_of(priority_of(self.floor) + excess), rank >> EXCESS_BITS);
+    }
+
+    fn uses(&self, id: u32) -> u32 {
+        self.listed(id).map_or(1, |node| u32::from(node.frequency))
+    }
+
+    fn adopt(&mut self, id: u32, size: u64, uses: u32) {
+        self.list(id, size, uses);
     }
 }

@@ -70,4 +70,13 @@ impl Ranked for Lru {
     fn restore(&mut self, id: u32, _fingerprint: u64, _rank: u32) {
         self.slab.move_to_oldest(ALL, id);
     }
+
+    /// It is not known, and what has not left is worth keeping.
+    fn uses(&self, _id: u32) -> u32 {
+        2
+    }
+
+    fn adopt(&mut self, id: u32, size: u64, _uses: u32) {
+        self.slab.insert(ALL, id, size, 0);
+    }
 }

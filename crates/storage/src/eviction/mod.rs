@@ -9,7 +9,9 @@
 //! same order. No algorithm refuses an object for being large: what is large enters like all else, and is judged
 //! when somebody must leave.
 
+mod auto;
 mod chunks;
+mod following;
 mod gdsf;
 mod ghosts;
 mod lru;
@@ -24,6 +26,8 @@ mod w_tiny_lfu;
 
 use std::fmt::Debug;
 
+pub use auto::Auto;
+pub use following::Following;
 pub use gdsf::Gdsf;
 pub use lru::Lru;
 pub use lru_map::LruMap;
@@ -68,6 +72,14 @@ pub trait Eviction: Debug + Send {
 
     /// How much is listed, and how much may be.
     fn extent(&self) -> Extent;
+
+    /// Becomes the order of another algorithm, if it is one that can: see [`Following`]. Others stay what they are.
+    fn follow(&mut self, _algorithm: Algorithm) {}
+
+    /// Takes so many steps of such a change. True when none is left.
+    fn settle(&mut self, _objects: usize) -> bool {
+        true
+    }
 
     /// Bytes of memory that the algorithm takes itself.
     fn memory_bytes(&self) -> usize;
@@ -138,6 +150,33 @@ pub trait Ranked: Eviction {
     /// Gives a listed object its rank again, behind all that were given theirs before. When all of a walk have been given theirs in
     /// the order in which they came, the rest are the newest. Unknown numbers are ignored, and any rank is safe.
     fn restore(&mut self, id: u32, fingerprint: u64, rank: u32);
+
+    /// How often a listed object was asked for, its arrival included, as far as this order knows: one is a newcomer, two is
+    /// whatever has held its place. For [`Ranked::adopt`].
+    fn uses(&self, id: u32) -> u32;
+
+    /// Lists an object that is not listed, the newest among its like, as one that another order has held.
+    fn adopt(&mut self, id: u32, size: u64, uses: u32);
+}
+
+/// What an order of eviction is for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Aim {
+    /// As many requests as can be are hits: what a memory tier is for.
+    Requests,
+    /// As many bytes as can be are: what a disk tier is for.
+    Bytes,
+}
+
+impl Aim {
+    /// The algorithm to begin with: at sizes of 1 to 30 % of the footprint the best for it on average.
+    #[must_use]
+    pub const fn first(self) -> Algorithm {
+        match self {
+            Self::Requests => Algorithm::Gdsf,
+            Self::Bytes => Algorithm::WTinyLfu,
+        }
+    }
 }
 
 /// The algorithms, by the names that the configuration has for them.
@@ -199,6 +238,74 @@ impl Algorithm {
     }
 }
 
+/// How a tier chooses what leaves: what the configuration says.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Policy {
+    /// By one algorithm.
+    Fixed(Algorithm),
+    /// By whichever does best.
+    Auto,
+}
+
+impl Policy {
+    /// All of them, by name.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Algorithm::ALL.into_iter().map(Self::Fixed).chain([Self::Auto])
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fixed(algorithm) => algorithm.name(),
+            Self::Auto => "auto",
+        }
+    }
+
+    /// The one of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::all().find(|policy| policy.name() == name)
+    }
+
+    /// An empty list of at most `capacity` bytes for a simulation, which feeds it all by itself.
+    #[must_use]
+    pub fn simulated(self, aim: Aim, capacity: u64) -> Box<dyn Eviction> {
+        match self {
+            Self::Fixed(algorithm) => algorithm.in_memory(capacity),
+            Self::Auto => Box::new(Auto::new(aim, capacity)),
+        }
+    }
+
+    /// An empty list of at most `capacity` bytes that begins with `first`, and stays with it unless the policy is to change.
+    pub(crate) fn ranked(self, first: Algorithm, capacity: u64) -> Box<dyn Ranked> {
+        match self {
+            Self::Fixed(algorithm) => algorithm.ranked(capacity),
+            Self::Auto => Box::new(Following::new(first, capacity)),
+        }
+    }
+
+    /// The same for objects that are held in memory themselves.
+    pub(crate) fn in_memory(self, first: Algorithm, capacity: u64) -> Box<dyn Eviction> {
+        match self {
+            Self::Fixed(algorithm) => algorithm.in_memory(capacity),
+            Self::Auto => Box::new(Following::new(first, capacity)),
+        }
+    }
+}
+
+impl From<Algorithm> for Policy {
+    fn from(algorithm: Algorithm) -> Self {
+        Self::Fixed(algorithm)
+    }
+}
+
+impl std::fmt::Display for Policy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl std::fmt::Display for Algorithm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
@@ -240,6 +347,64 @@ impl<E: Eviction + ?Sized> Eviction for Box<E> {
 
     fn extent(&self) -> Extent {
         (**self).extent()
+    }
+
+    fn follow(&mut self, algorithm: Algorithm) {
+        (**self).follow(algorithm);
+    }
+
+    fn settle(&mut self, objects: usize) -> bool {
+        (**self).settle(objects)
+    }
+
+    fn memory_bytes(&self) -> usize {
+        (**self).memory_bytes()
+    }
+}
+
+impl<E: Eviction + ?Sized> Eviction for &mut E {
+    fn insert(&mut self, id: u32, size: u64, fingerprint: u64) {
+        (**self).insert(id, size, fingerprint);
+    }
+
+    fn access(&mut self, id: u32, fingerprint: u64) {
+        (**self).access(id, fingerprint);
+    }
+
+    fn resize(&mut self, id: u32, size: u64) {
+        (**self).resize(id, size);
+    }
+
+    fn remove(&mut self, id: u32) -> Option<u64> {
+        (**self).remove(id)
+    }
+
+    fn victim(&mut self) -> Option<u32> {
+        (**self).victim()
+    }
+
+    fn evict(&mut self) -> Option<u32> {
+        (**self).evict()
+    }
+
+    fn admit_into(&mut self, id: u32, size: u64, fingerprint: u64, victims: &mut Vec<u32>) {
+        (**self).admit_into(id, size, fingerprint, victims);
+    }
+
+    fn size(&self, id: u32) -> Option<u64> {
+        (**self).size(id)
+    }
+
+    fn extent(&self) -> Extent {
+        (**self).extent()
+    }
+
+    fn follow(&mut self, algorithm: Algorithm) {
+        (**self).follow(algorithm);
+    }
+
+    fn settle(&mut self, objects: usize) -> bool {
+        (**self).settle(objects)
     }
 
     fn memory_bytes(&self) -> usize {

@@ -126,4 +126,12 @@ impl Ranked for S3Fifo {
         self.slab.move_to_oldest(if rank & 3 == u32::from(MAIN) { MAIN } else { SMALL }, id);
         self.slab.set_state(id, (rank >> 2).min(SPARED_MAX));
     }
+
+    fn uses(&self, id: u32) -> u32 {
+        u32::from(self.slab.queue(id)) + self.slab.state(id)
+    }
+
+    fn adopt(&mut self, id: u32, size: u64, uses: u32) {
+        self.slab.insert(if uses > 1 { MAIN } else { SMALL }, id, size, 0);
+    }
 }

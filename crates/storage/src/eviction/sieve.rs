@@ -104,4 +104,13 @@ impl Ranked for Sieve {
             self.hand = id;
         }
     }
+
+    /// What the hand has spared and what it has not come to yet look alike.
+    fn uses(&self, id: u32) -> u32 {
+        2 + self.slab.state(id)
+    }
+
+    fn adopt(&mut self, id: u32, size: u64, _uses: u32) {
+        self.slab.insert(ALL, id, size, 0);
+    }
 }

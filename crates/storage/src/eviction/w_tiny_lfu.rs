@@ -161,4 +161,18 @@ impl Ranked for WTinyLfu {
             self.sketch.raise(fingerprint, count);
         }
     }
+
+    fn uses(&self, id: u32) -> u32 {
+        self.count(id).max(1)
+    }
+
+    /// The oldest that were adopted are on probation, as the newest push them out of the protected queue.
+    fn adopt(&mut self, id: u32, size: u64, uses: u32) {
+        self.sketch.widen(self.slab.len() + 1);
+        self.slab.insert(PROBATION, id, size, 0);
+        self.set_count(id, uses);
+        if uses > 1 {
+            self.protect(id);
+        }
+    }
 }

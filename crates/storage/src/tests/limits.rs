@@ -4,7 +4,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use super::*;
-use crate::eviction::Algorithm;
+use crate::eviction::{Algorithm, Policy};
 use crate::files::Files;
 use crate::files::seam::Faults;
 use crate::index::{Index, Opener};
@@ -87,7 +87,7 @@ async fn the_disk_limit_holds_while_records_are_being_found() {
 async fn the_longest_unused_leaves_first() {
     let bench = Bench::new(|options| {
         options.disk_limit = 8 * MIB;
-        options.eviction = Algorithm::Lru;
+        options.eviction = Algorithm::Lru.into();
     });
     let store = bench.store();
     for n in 0..5 {
@@ -385,33 +385,33 @@ async fn what_cannot_fit_is_relayed() {
 }
 
 #[tokio::test]
-async fn both_tiers_keep_their_limits_with_any_algorithm() {
-    for algorithm in Algorithm::ALL {
+async fn both_tiers_keep_their_limits_with_any_policy() {
+    for policy in Policy::all() {
         let bench = Bench::new(|options| {
             (options.disk_limit, options.memory_limit) = (8 * MIB, MIB / 4);
-            (options.eviction, options.memory_eviction) = (algorithm, algorithm);
+            (options.eviction, options.memory_eviction) = (policy, policy);
         });
         let store = bench.store();
         for n in 0..300_u64 {
             let size = if n % 5 == 0 { 300_000 } else { 3_000 + n as usize * 37 };
-            assert!(put(store, &key(n), &body(n, size)).await.is_some(), "{algorithm}: {n}");
+            assert!(put(store, &key(n), &body(n, size)).await.is_some(), "{policy}: {n}");
             // Asked for often enough that it is worth keeping, whatever the measure.
             let _ = get(store, &key(n % 7)).await;
             let stats = store.stats();
-            assert!(stats.disk_bytes <= stats.disk_limit, "{algorithm}: {stats:?}");
-            assert!(stats.memory_bytes <= stats.memory_limit, "{algorithm}: {stats:?}");
+            assert!(stats.disk_bytes <= stats.disk_limit, "{policy}: {stats:?}");
+            assert!(stats.memory_bytes <= stats.memory_limit, "{policy}: {stats:?}");
         }
         let stats = store.stats();
         assert!(stats.evicted > 0 && stats.memory_objects > 5 && stats.memory_hits > 0, "{stats:?}");
-        assert_eq!((stats.eviction, stats.memory_eviction), (algorithm, algorithm));
+        assert_eq!((stats.eviction, stats.memory_eviction), (policy, policy));
         for n in 0..300 {
             let size = if n % 5 == 0 { 300_000 } else { 3_000 + n as usize * 37 };
             match get(store, &key(n)).await {
-                Some(Ok(found)) => assert_eq!(found, body(n, size), "{algorithm}: {n}"),
+                Some(Ok(found)) => assert_eq!(found, body(n, size), "{policy}: {n}"),
                 // The writer goes on making room: a blob may leave between look-up and reading.
                 Some(Err(error)) => assert!(
                     matches!(error, ReadError::Unreadable { kind: std::io::ErrorKind::NotFound, .. }),
-                    "{algorithm}: {n}: {error}"
+                    "{policy}: {n}: {error}"
                 ),
                 None => {}
             }

@@ -14,6 +14,7 @@ mod owners;
 mod partial_steps;
 mod parts;
 mod restart;
+mod shadows;
 mod together;
 mod tools;
 mod variants;

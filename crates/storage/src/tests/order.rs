@@ -14,7 +14,7 @@ const OBJECTS: u64 = 40;
 fn with(algorithm: Algorithm) -> Bench {
     Bench::new(|options| {
         options.disk_limit = 32 * MIB;
-        options.eviction = algorithm;
+        options.eviction = algorithm.into();
     })
 }
 

@@ -186,6 +186,9 @@ impl Writer {
     fn register(&mut self, core: &Arc<Core>, place: Place, file: Option<BodyFile>) {
         let shared = self.shared.clone();
         let mut others = shared.directory.find(core.fingerprint).into_vec();
+        if others.is_empty() {
+            shared.shadows.arrived(core);
+        }
         let blocks = file.map_or(0, |file| file.blocks());
         let now = shared.now();
         let Some(id) = shared.directory.insert(core.fingerprint, core.variant, place, blocks, now) else {

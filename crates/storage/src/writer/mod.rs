@@ -95,9 +95,10 @@ pub(crate) fn start(
         recovery::start(shared.clone(), sender.clone(), found, recovery::no_index());
         IndexThread::none()
     };
+    let first = shared.shadows.disk_algorithm();
     let mut writer = Writer {
-        eviction: shared.options.eviction.ranked(u64::MAX),
-        order: Order::found(&shared.layout, shared.options.order_interval),
+        eviction: shared.options.eviction.ranked(first, u64::MAX),
+        order: Order::found(&shared.layout, shared.options.order_interval, first),
         index,
         segments,
         next_segment,

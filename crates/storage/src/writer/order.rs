@@ -5,6 +5,8 @@
 //! Unknown --all objects are known--> Restoring --end of file--> Resting <--> Writing
 //! ```
 //!
+//! When the store is to go by another algorithm, its order is moved into that one's while nothing is written.
+//!
 //! Nothing is held in memory but one step's records, so it is the same for ten million objects. What was asked for or
 //! stored in this life already is newer than anything in the file, and is left where it is.
 
@@ -14,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::Writer;
 use crate::blob::{BLOCK, file_blocks};
+use crate::eviction::Algorithm;
 use crate::layout::Layout;
 use crate::order::{self, OrderReader, OrderWriter, Ranking};
 
@@ -36,6 +39,10 @@ pub(super) struct Order {
     phase: Phase,
     /// Whether something was asked for, stored or removed since the walk that the file is from began.
     pub(super) changed: bool,
+    /// Whose order it is, or is becoming.
+    algorithm: Algorithm,
+    /// Objects are still in the order of another algorithm.
+    settling: bool,
     due: Instant,
     /// Of the file that is there.
     bytes: u64,
@@ -43,9 +50,10 @@ pub(super) struct Order {
 
 impl Order {
     /// With the file of an earlier life, before anything else is known.
-    pub(super) fn found(layout: &Layout, interval: Duration) -> Self {
+    pub(super) fn found(layout: &Layout, interval: Duration, algorithm: Algorithm) -> Self {
         let due = Instant::now() + interval;
-        Self { phase: Phase::Unknown, changed: false, due, bytes: order::size(layout) }
+        let bytes = order::size(layout);
+        Self { phase: Phase::Unknown, changed: false, algorithm, settling: false, due, bytes }
     }
 
     /// Allocated bytes of the file that is there and of the one being written.
@@ -58,14 +66,31 @@ impl Order {
 impl Writer {
     /// All objects are known: takes up the order of the life before, step by step.
     pub(super) fn restore_order(&mut self) {
-        let algorithm = self.shared.options.eviction;
-        self.order.phase = match OrderReader::open(&self.shared.layout, algorithm) {
+        self.order.phase = match OrderReader::open(&self.shared.layout, self.order.algorithm) {
             Some(reader) => Phase::Restoring(reader),
             None => self.order_is_known(),
         };
     }
 
+    /// Whether there is a better algorithm to go by, and the order is known that is to be moved into its.
+    fn has_better_order(&self) -> bool {
+        let known = matches!(self.order.phase, Phase::Resting | Phase::Writing(_));
+        known && self.shared.shadows.disk_algorithm() != self.order.algorithm
+    }
+
+    /// Goes by another algorithm from now on. Nothing leaves for it: the order is moved step by step. What was being written
+    /// down is of the former.
+    fn follow(&mut self) {
+        self.order.algorithm = self.shared.shadows.disk_algorithm();
+        self.eviction.follow(self.order.algorithm);
+        self.order.phase = Phase::Resting;
+        (self.order.settling, self.order.changed) = (true, true);
+    }
+
     pub(super) fn has_order_work(&self) -> bool {
+        if self.order.settling || self.has_better_order() {
+            return true;
+        }
         match self.order.phase {
             Phase::Unknown => false,
             Phase::Restoring(_) | Phase::Writing(_) => true,
@@ -76,6 +101,14 @@ impl Writer {
     /// One step.
     pub(super) fn order_work(&mut self) {
         if !self.has_order_work() {
+            return;
+        }
+        if self.order.settling {
+            self.order.settling = !self.eviction.settle(STEP);
+            return;
+        }
+        if self.has_better_order() {
+            self.follow();
             return;
         }
         self.order.phase = match std::mem::replace(&mut self.order.phase, Phase::Resting) {
@@ -94,6 +127,9 @@ impl Writer {
 
     /// Writes the order of this moment, if it is not the one that is written down.
     pub(super) fn finish_order(&mut self) {
+        while self.order.settling {
+            self.order_work();
+        }
         // One that was not taken up to its end is better than what this life knows.
         if matches!(self.order.phase, Phase::Unknown | Phase::Restoring(_)) {
             return;
@@ -133,7 +169,7 @@ impl Writer {
         self.order.changed = false;
         self.order.due = Instant::now() + self.shared.options.order_interval;
         self.eviction.rewind();
-        match OrderWriter::create(&self.shared.layout, self.shared.options.eviction) {
+        match OrderWriter::create(&self.shared.layout, self.order.algorithm) {
             Ok(writer) => Phase::Writing(writer),
             Err(error) => self.order_is_lost(&error),
         }

@@ -278,3 +278,94 @@ fn blake(n: u32) -> u64 {
     let hash = blake3::hash(&n.to_le_bytes());
     u64::from_le_bytes(hash.as_bytes()[..8].try_into().unwrap())
 }
+
+/// Random requests to an order that changes now and then.
+fn changing(mut between: impl FnMut(&mut Following, usize)) -> Following {
+    let (mut random, sizes) = (Random(SEEDS[1]), sizes());
+    let mut list = Following::new(Algorithm::Lru, CAPACITY);
+    let mut listed = std::collections::HashMap::new();
+    for step in 0..40_000 {
+        between(&mut list, step);
+        let id = random.below(OBJECTS) as u32;
+        let size = sizes[id as usize];
+        match random.below(12) {
+            0 => assert_eq!(list.remove(id), listed.remove(&id), "step {step}"),
+            1 => assert_eq!(
+                list.evict().and_then(|id| listed.remove(&id)).is_some(),
+                list.len() < listed.len() + 1
+            ),
+            _ if list.size(id).is_some() => list.access(id, fingerprint(id)),
+            _ => {
+                listed.insert(id, size);
+                for victim in list.admit(id, size, fingerprint(id)) {
+                    assert!(listed.remove(&victim).is_some(), "step {step}");
+                }
+            }
+        }
+        assert_eq!(list.size(id), listed.get(&id).copied(), "step {step}");
+        assert_eq!((list.len(), list.used()), (listed.len(), listed.values().sum()), "step {step}");
+        assert!(list.used() <= CAPACITY);
+    }
+    list
+}
+
+#[test]
+fn an_order_that_changes_loses_nothing_and_keeps_its_bound() {
+    let mut next = Algorithm::ALL.into_iter().cycle();
+    let list = changing(|list, step| {
+        if step % 37 == 0 {
+            list.follow(next.next().unwrap());
+        }
+    });
+    assert!(list.len() > 10);
+}
+
+#[test]
+fn what_was_about_to_leave_still_is_when_the_order_changes() {
+    for to in Algorithm::ALL {
+        for from in [Algorithm::Lru, Algorithm::Sieve, Algorithm::S3Fifo] {
+            let mut list = Following::new(from, 100_000);
+            for id in 0..1_000 {
+                list.admit(id, 100, fingerprint(id));
+            }
+            // Half of them are in use.
+            (500..1_000).for_each(|id| list.access(id, fingerprint(id)));
+            list.follow(to);
+            let victims: Vec<_> =
+                (1_000..1_300).flat_map(|id| list.admit(id, 100, fingerprint(id))).collect();
+            assert_eq!(victims.len(), 300);
+            assert_eq!(list.algorithm(), to);
+            assert!(list.settle(0), "{from} to {to}: it is one order again");
+            let used = victims.iter().filter(|id| (500..1_000).contains(*id)).count();
+            assert!(used <= 3, "{from} to {to}: {used} of 500 in use have left");
+        }
+    }
+}
+
+#[test]
+fn auto_begins_with_what_is_best_for_its_aim_and_changes_when_another_is_clearly_better() {
+    let ask = |auto: &mut Auto, id: u32, size| {
+        if auto.size(id).is_some() {
+            auto.access(id, fingerprint(id));
+            return true;
+        }
+        auto.admit(id, size, fingerprint(id));
+        false
+    };
+    let mut auto = Auto::new(Aim::Requests, 100_000);
+    assert_eq!(auto.algorithm(), Algorithm::Gdsf);
+    // What was popular once is not any more: small objects of old are in the way of larger new ones.
+    let mut random = Random(SEEDS[2]);
+    for round in 0..60_000_u64 {
+        let new = (round / 4 + random.below(60)) as u32;
+        ask(&mut auto, new, 500 + u64::from(new % 7) * 500);
+    }
+    let mut hits = 0;
+    for round in 60_000..70_000_u64 {
+        let new = (round / 4 + random.below(60)) as u32;
+        hits += u32::from(ask(&mut auto, new, 500 + u64::from(new % 7) * 500));
+    }
+    println!("{} after {} changes, {hits} hits", auto.algorithm(), auto.changes());
+    assert!(auto.used() <= 100_000);
+    assert_eq!(Auto::new(Aim::Bytes, 1).algorithm(), Algorithm::WTinyLfu);
+}

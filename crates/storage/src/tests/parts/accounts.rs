@@ -137,7 +137,7 @@ async fn a_part_that_grows_without_a_record_keeps_its_place_among_those_that_lea
     for algorithm in Algorithm::ALL {
         let bench = Bench::new(|options| {
             options.disk_limit = 32 * MIB;
-            options.eviction = algorithm;
+            options.eviction = algorithm.into();
         });
         let body = body(17, 400_000);
         let oldest = fill(bench.store(), &key(0), &body, 0..1000).await.unwrap();

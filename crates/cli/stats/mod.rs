@@ -3,6 +3,8 @@
 //! A running larder tells what it has done and what its store holds; of a store that nobody uses there is only the
 //! latter. The keys of the JSON are the same: what only a running larder can tell is null.
 
+mod advice;
+
 use std::thread;
 use std::time::Duration;
 
@@ -24,6 +26,14 @@ pub(crate) fn run(args: StatsArgs) -> Result<(), Failure> {
     let settings = door::locate(args.store)?;
     if args.watch {
         return watch(&settings, args.json);
+    }
+    if args.advice {
+        let dir = settings.options.dir.display();
+        let Some(client) = door::running(&settings)? else {
+            return Err(anyhow!("no larder runs on {dir}, so there are no requests to give advice on").into());
+        };
+        let figures = client.stats().map_err(door::refused)?;
+        return output::print(&advice::text(&figures.shadows));
     }
     match door::open(&settings)? {
         Door::Running(client) => {
