@@ -1,0 +1,1 @@
+"""The parts of benches/peers/run. Python's standard library only."""

@@ -1,0 +1,105 @@
+"""What puts a proxy to work: a closed loop that keeps it busy, counts the answers and times them."""
+
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.process import Failure, Program
+from bench.proxies.base import HOST
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run of a load saw."""
+
+    requests: int
+    bytes: int
+    seconds: float
+    p50: float | None
+    p99: float | None
+    most: float | None
+    """The longest any request took, in seconds, as p50 and p99 are."""
+    load_busy: float = 0.0
+    """The share of the time in which the load generator ran, or would have if its core had been free."""
+    server_busy: float = 0.0
+    """The same for the server."""
+
+
+@dataclass(frozen=True)
+class Urls:
+    """Which paths are asked for."""
+
+    kind: str
+    """`store` where the origin lets the answer be stored, `pass` where it does not."""
+    bytes: int
+    count: int = 1
+    """How many, asked for in a shuffled order over and over; 0 is a new one with each request."""
+
+    def prefix(self, mark=""):
+        return f"/{self.kind}/{self.bytes}/{mark}"
+
+    def sample(self, most=20):
+        if self.count <= 1:
+            return [self.prefix("one" if self.count else "sample")]
+        step = max(1, self.count // most)
+        return [self.prefix() + str(number) for number in range(0, self.count, step)]
+
+
+class Wrk:
+    """wrk, for bodies small enough that its reads of 8 KiB do not hold it up."""
+
+    package = "wrk"
+    program = "wrk"
+
+    def __init__(self, urls, connections=64, threads=1, seconds=None, close=False):
+        self.urls = urls
+        self.connections = connections
+        self.threads = threads
+        self.seconds = seconds
+        """How long a run takes at most, where a longer one would write too much."""
+
+    @classmethod
+    def missing(cls):
+        return None if shutil.which(cls.program) else f"no `{cls.program}` here; install the package {cls.package}"
+
+    def run(self, context, proxy, seconds, mark):
+        seconds = min(seconds, self.seconds or seconds)
+        scheme = "https" if proxy.setting.tls else "http"
+        urls = self.urls
+        prefix = urls.prefix(mark if urls.count == 0 else "one" if urls.count == 1 else "")
+        command = [shutil.which(self.program), "-c", self.connections, "-t", self.threads, "-d", f"{seconds}s"]
+        command += ["--latency", "-s", HERE / "wrk.lua", "-H", f"Host: {HOST}", f"{scheme}://127.0.0.1:{proxy.port}/"]
+        environment = {"PREFIX": prefix, "URLS": str(urls.count), **context.client_environment}
+        text, load_busy, server_busy = run_generator(context, command, environment, seconds, proxy.running)
+        found = json.loads(text.strip().splitlines()[-1])
+        trouble = found["wrong_status"] + found["errors"]
+        if trouble:
+            raise Failure(f"{proxy.name}: {trouble} of {found['requests']} requests failed:\n{text}")
+        names = ("requests", "bytes", "seconds", "p50", "p99", "most")
+        return Outcome(*(found[name] for name in names), load_busy, server_busy)
+
+
+def run_generator(context, command, environment, seconds, server):
+    """Runs a load generator on its cores; what it wrote, and how busy it and the server were in the middle of the run."""
+    output = context.scratch / "load.out"
+    with output.open("wb") as out:
+        program = Program(command, context.load_cores, context.scratch / "load.log", environment, out)
+    sides = ((program, [program.process.pid]), (server, server.pids()))
+    try:
+        time.sleep(0.15 * seconds)
+        before = [side.usage(pids) for side, pids in sides]
+        time.sleep(0.6 * seconds)
+        after = [side.usage(pids) for side, pids in sides]
+        code = program.process.wait(seconds + 60)
+    finally:
+        program.stop()
+    if code != 0:
+        raise Failure(f"{command[0]} ended with {code}:\n{program.tail()}\n{output.read_text()}")
+    busy = [
+        end.busy_since(begin) / len(side.cores) for (side, _), begin, end in zip(sides, before, after, strict=True)
+    ]
+    return output.read_text(), *busy

@@ -1,0 +1,52 @@
+"""HAProxy with its memory cache."""
+
+from bench.proxies.base import Proxy, has_age
+
+
+class HAProxy(Proxy):
+    name = "haproxy"
+    package = "haproxy"
+    program = "haproxy"
+    version_command = ("-v",)
+
+    def configure(self):
+        setting = self.setting
+        bind = f"127.0.0.1:{self.port}"
+        if setting.tls:
+            bind += f" ssl crt {setting.tls.both} ssl-min-ver TLSv1.3 alpn {'h2,' if setting.http2 else ''}http/1.1"
+        log = "log stdout format raw local0\n    option httplog" if setting.access_log else "no log"
+        self.write(
+            "haproxy.cfg",
+            f"""global
+    nbthread {setting.workers}
+    maxconn {setting.connections + 1024}
+    tune.bufsize {max(16384, 2 * setting.bytes)}
+    tune.listener.multi-queue on
+defaults
+    mode http
+    {log}
+    option http-keep-alive
+    http-reuse always
+    timeout connect 10s
+    timeout client 1d
+    timeout server 60s
+    timeout http-keep-alive 1d
+cache memory
+    total-max-size 2047
+    max-object-size {min(1 << 30, max(65536, 2 * setting.bytes))}
+    max-age 86400
+frontend clients
+    bind {bind} backlog 4096
+    http-request cache-use memory
+    http-response cache-store memory
+    default_backend origin
+backend origin
+    server origin 127.0.0.1:{self.origin_port}
+""",
+        )
+
+    def command(self):
+        return [self.path(), "-db", "-f", self.directory / "haproxy.cfg"]
+
+    def is_hit(self, fields):
+        return has_age(fields)

@@ -1,0 +1,78 @@
+"""nginx with proxy_cache: a file for each response, found by a key in shared memory, from the page cache."""
+
+import os
+
+from bench.process import file_limit
+from bench.proxies.base import Proxy
+
+LARGE = 128 << 10
+"""From here on sendfile wins; below it a read into memory and one write with the head is faster."""
+
+
+class Nginx(Proxy):
+    name = "nginx"
+    package = "nginx"
+    program = "nginx"
+    version_command = ("-v",)
+
+    def configure(self):
+        setting = self.setting
+        large = setting.bytes >= LARGE
+        listen = f"127.0.0.1:{self.port} backlog=4096 reuseport"
+        tls = ""
+        if setting.tls:
+            listen += " ssl" + (" http2" if setting.http2 else "")
+            tls = f"""
+    ssl_certificate {setting.tls.certificate};
+    ssl_certificate_key {setting.tls.key};
+    ssl_protocols TLSv1.3;
+    ssl_session_cache off;"""
+        log = "off"
+        if setting.access_log:
+            log = f"{self.directory}/access.log combined buffer=64k flush=1s"
+        self.write(
+            "nginx.conf",
+            f"""daemon off;
+worker_processes {setting.workers};
+worker_rlimit_nofile {file_limit()};
+pid {self.directory}/nginx.pid;
+error_log {self.directory}/error.log warn;
+{"user root;" if os.geteuid() == 0 else ""}
+events {{ worker_connections {2 * setting.connections}; }}
+http {{
+    access_log {log};
+    default_type application/octet-stream;
+    # With bodies this small sendfile costs a call of its own, and tcp_nopush can hold the last segment back for 40 ms.
+    sendfile {"on" if large else "off"};
+    tcp_nopush {"on" if large else "off"};
+    output_buffers 1 {max(32, setting.bytes // 1024 + 4) if not large else 32}k;
+    keepalive_timeout 1d;
+    keepalive_requests 1000000000;
+    # As many as the machine's limit allows.
+    open_file_cache max={file_limit() - 2 * setting.connections - 100} inactive=1d;
+    open_file_cache_valid 1d;
+    client_body_temp_path {self.directory}/body;
+    proxy_temp_path {self.directory}/proxy;
+    fastcgi_temp_path {self.directory}/fastcgi;
+    uwsgi_temp_path {self.directory}/uwsgi;
+    scgi_temp_path {self.directory}/scgi;
+    proxy_cache_path {self.directory}/cache levels=1:2 keys_zone=cache:256m max_size=20g inactive=1d use_temp_path=off;
+    upstream origin {{ server 127.0.0.1:{self.origin_port}; keepalive 128; keepalive_requests 1000000000; }}
+    server {{
+        listen {listen};{tls}
+        location / {{
+            proxy_pass http://origin;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host $host;
+            proxy_buffers 8 32k;
+            proxy_cache cache;
+        }}
+    }}
+}}
+""",
+        )
+
+    def command(self):
+        return [self.path(), "-p", self.directory, "-c", self.directory / "nginx.conf"]
+
