@@ -54,6 +54,8 @@ class Wrk:
 
     package = "wrk"
     program = "wrk"
+    counts_heads = True
+    """Whether the bytes it counts are those of heads too."""
 
     def __init__(self, urls, connections=64, threads=1, seconds=None, close=False):
         self.urls = urls
@@ -81,6 +83,33 @@ class Wrk:
             raise Failure(f"{proxy.name}: {trouble} of {found['requests']} requests failed:\n{text}")
         names = ("requests", "bytes", "seconds", "p50", "p99", "most")
         return Outcome(*(found[name] for name in names), load_busy, server_busy)
+
+
+class Client:
+    """The instruments' own client, for what wrk's small reads would hold up or it cannot do. It checks every answer."""
+
+    counts_heads = False
+
+    def __init__(self, urls, connections, fresh=False, seconds=None):
+        self.urls = urls
+        self.connections = connections
+        self.fresh = fresh
+        """A new connection for each request."""
+        self.seconds = seconds
+
+    @classmethod
+    def missing(cls):
+        return None
+
+    def run(self, context, proxy, seconds, mark):
+        seconds = min(seconds, self.seconds or seconds)
+        command = [context.instruments, "client", "--to", f"127.0.0.1:{proxy.port}", "--host", HOST]
+        command += ["--path", self.urls.prefix("one"), "--bytes", self.urls.bytes]
+        command += ["--connections", self.connections, "--seconds", seconds]
+        command += ["--fresh"] if self.fresh else []
+        command += ["--unmarked"] if proxy.name == "floor" else []
+        text, load_busy, server_busy = run_generator(context, command, {}, seconds, proxy.running)
+        return Outcome(**json.loads(text), load_busy=load_busy, server_busy=server_busy)
 
 
 def run_generator(context, command, environment, seconds, server):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from bench.load import Urls, Wrk
+from bench.load import Client, Urls, Wrk
 from bench.proxies.base import Setting
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -52,10 +52,18 @@ def hit(key, group, title, bytes, aim, count=1, **more):
     return Row(key, group, title, Wrk(Urls("store", bytes, count)), Setting(bytes=bytes), aim, **more)
 
 
+def large(key, title, bytes, connections):
+    load = Client(Urls("store", bytes), connections)
+    return Row(key, "large", title, load, Setting(bytes=bytes), Aim(1.0), measure="bytes")
+
+
 ROWS = [
     hit("hit-1k", "small", "1 KiB hit, one URL, 64 connections", KIB, Aim(1.05, 0.8, True)),
     hit("hit-1k-20000", "small", "1 KiB hits, 20,000 URLs", KIB, Aim(1.05), count=20_000),
     hit("hit-16k", "small", "16 KiB hit", 16 * KIB, Aim(1.05)),
     hit("hit-64k", "small", "64 KiB hit", 64 * KIB, Aim(1.05)),
+    large("hit-1m", "1 MiB hit, 16 connections", MIB, 16),
+    large("hit-8m", "8 MiB hit, 16 connections", 8 * MIB, 16),
+    large("hit-100m", "100 MiB hit, 4 connections", 100 * MIB, 4),
 ]
 GROUPS = list(dict.fromkeys(row.group for row in ROWS))

@@ -3,7 +3,7 @@
 import dataclasses
 from statistics import median
 
-from bench.measure import BUSY, STALL
+from bench.measure import BUSY, STALL, STALLED
 
 
 def best_peer(result, larders):
@@ -71,7 +71,7 @@ def remarks(result, name):
         bound = median(turn.outcome.load_busy for turn in turns) >= BUSY
         found.append("load-bound" if bound else "idles")
     p99s = [turn.outcome.p99 for turn in turns if turn.outcome.p99]
-    if p99s and median(p99s) >= STALL and median(turn.outcome.p50 for turn in turns) < STALL / 4:
+    if p99s and median(p99s) >= STALL and median(p99s) >= STALLED * median(turn.outcome.p50 for turn in turns):
         found.append("stalls")
     return found
 

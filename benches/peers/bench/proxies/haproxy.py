@@ -20,7 +20,7 @@ class HAProxy(Proxy):
             f"""global
     nbthread {setting.workers}
     maxconn {setting.connections + 1024}
-    tune.bufsize {max(16384, 2 * setting.bytes)}
+    tune.bufsize 16384
     tune.listener.multi-queue on
 defaults
     mode http

@@ -5,8 +5,16 @@ import os
 from bench.process import file_limit
 from bench.proxies.base import Proxy
 
-LARGE = 128 << 10
-"""From here on sendfile wins; below it a read into memory and one write with the head is faster."""
+
+def body_settings(bytes):
+    """How bodies of this size leave fastest. Measured: with `tcp_nopush` 64 KiB stall for 40 ms on the loopback interface."""
+    if bytes <= 32 << 10:
+        return f"sendfile off; output_buffers 1 {max(32, bytes // 1024 + 4)}k;"
+    if bytes <= 512 << 10:
+        return "sendfile on; tcp_nopush off;"
+    if bytes <= 32 << 20:
+        return "sendfile off; output_buffers 2 32k;"
+    return "sendfile on; tcp_nopush on;"
 
 
 class Nginx(Proxy):
@@ -17,7 +25,6 @@ class Nginx(Proxy):
 
     def configure(self):
         setting = self.setting
-        large = setting.bytes >= LARGE
         listen = f"127.0.0.1:{self.port} backlog=4096 reuseport"
         tls = ""
         if setting.tls:
@@ -42,10 +49,7 @@ events {{ worker_connections {2 * setting.connections}; }}
 http {{
     access_log {log};
     default_type application/octet-stream;
-    # With bodies this small sendfile costs a call of its own, and tcp_nopush can hold the last segment back for 40 ms.
-    sendfile {"on" if large else "off"};
-    tcp_nopush {"on" if large else "off"};
-    output_buffers 1 {max(32, setting.bytes // 1024 + 4) if not large else 32}k;
+    {body_settings(setting.bytes)}
     keepalive_timeout 1d;
     keepalive_requests 1000000000;
     # As many as the machine's limit allows.

@@ -2,6 +2,8 @@
 //!
 //! All of it is one thread and one epoll each, so that a measurement knows on which core it runs.
 
+mod client;
+mod report;
 mod responder;
 
 use std::net::SocketAddr;
@@ -26,11 +28,14 @@ enum Instrument {
         #[arg(long)]
         listen: SocketAddr,
     },
+    /// Ask for one path again and again, and check every answer
+    Client(client::Options),
 }
 
 fn main() -> anyhow::Result<()> {
     match Instrument::parse() {
         Instrument::Floor { listen, bytes } => responder::serve(listen, &mut responder::Floor::new(bytes)),
         Instrument::Origin { listen } => responder::serve(listen, &mut responder::Origin::default()),
+        Instrument::Client(options) => client::run(&options, &mut std::io::stdout().lock()),
     }
 }

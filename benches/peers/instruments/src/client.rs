@@ -1,0 +1,283 @@
+//! A closed loop of requests that checks every answer: for large bodies, tunnels and new connections.
+//!
+//! Bodies are thrown away in the kernel, unread (`MSG_TRUNC`), so that the client is faster than any server; what a head
+//! says is looked at each time, and so is the beginning of each body, which names its URL.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use memchr::memmem;
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll;
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
+
+use crate::report::Report;
+
+const BUFFER: usize = 1 << 20;
+/// So much is read of one connection before the next one's turn.
+const PIECES: usize = 4;
+/// New connections come from so many addresses of the loopback network in turn, for each has a limited number of ports.
+const SOURCES: u32 = 64;
+
+/// What to ask for, of whom and how.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// The server or proxy
+    #[arg(long)]
+    to: SocketAddr,
+    /// The path to ask for
+    #[arg(long)]
+    path: String,
+    /// The Host field
+    #[arg(long)]
+    host: String,
+    /// Bytes that each body has to have
+    #[arg(long)]
+    bytes: u64,
+    /// How many connections at a time
+    #[arg(long)]
+    connections: u64,
+    /// How long it goes on
+    #[arg(long)]
+    seconds: u64,
+    /// Ask for a tunnel to this HOST:PORT first, on each connection
+    #[arg(long)]
+    tunnel: Option<String>,
+    /// A new connection for each request
+    #[arg(long)]
+    fresh: bool,
+    /// The bodies do not begin with the path
+    #[arg(long)]
+    unmarked: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Phase {
+    Connecting,
+    /// CONNECT has been sent.
+    Opening,
+    /// The request has been sent.
+    Head,
+    Body {
+        left: u64,
+    },
+}
+
+struct Connection {
+    socket: OwnedFd,
+    phase: Phase,
+    /// What came of a head.
+    head: Vec<u8>,
+    began: Instant,
+}
+
+struct Client<'options> {
+    options: &'options Options,
+    epoll: OwnedFd,
+    request: Vec<u8>,
+    opening: Option<Vec<u8>>,
+    connections: Vec<Connection>,
+    buffer: Vec<u8>,
+    opened: u32,
+    report: Report,
+}
+
+/// Asks until the time is over, and prints what came of it.
+///
+/// # Errors
+/// A connection fails, or an answer is not a 200 with the right length and body.
+pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<()> {
+    let mut client = Client::new(options)?;
+    for slot in 0..options.connections {
+        let connection = client.connect(slot)?;
+        client.connections.push(connection);
+    }
+    client.go_on()?;
+    client.report.print(out)
+}
+
+impl<'options> Client<'options> {
+    fn new(options: &'options Options) -> Result<Self> {
+        let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", options.path, options.host);
+        let opening =
+            options.tunnel.as_ref().map(|to| format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n"));
+        Ok(Self {
+            options,
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            request: request.into_bytes(),
+            opening: opening.map(String::into_bytes),
+            connections: Vec::new(),
+            buffer: vec![0; BUFFER],
+            opened: 0,
+            report: Report::begin(),
+        })
+    }
+
+    /// Begins a connection, which becomes writable when it stands.
+    fn connect(&mut self, slot: u64) -> Result<Connection> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+        sockopt::set_tcp_nodelay(&socket, true)?;
+        if self.options.fresh && self.options.to.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) {
+            let source = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + self.opened % SOURCES);
+            sockopt::set_socket_reuseaddr(&socket, true)?;
+            net::bind(&socket, &SocketAddrV4::new(source, 0))?;
+        }
+        self.opened = self.opened.wrapping_add(1);
+        match net::connect(&socket, &self.options.to) {
+            Ok(()) | Err(Errno::INPROGRESS) => {}
+            Err(error) => return Err(error).context("cannot connect"),
+        }
+        epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(slot), epoll::EventFlags::OUT)?;
+        Ok(Connection { socket, phase: Phase::Connecting, head: Vec::new(), began: Instant::now() })
+    }
+
+    fn go_on(&mut self) -> Result<()> {
+        let end = Instant::now() + Duration::from_secs(self.options.seconds);
+        let mut events = Vec::with_capacity(256);
+        loop {
+            let now = Instant::now();
+            if now >= end {
+                self.report.end(now);
+                return Ok(());
+            }
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&(end - now).try_into()?)) {
+                Err(Errno::INTR) => continue,
+                result => result?,
+            };
+            for event in events.drain(..) {
+                self.proceed(event.data.u64())?;
+            }
+        }
+    }
+
+    fn proceed(&mut self, slot: u64) -> Result<()> {
+        let Some(connection) = usize::try_from(slot).ok().and_then(|slot| self.connections.get_mut(slot))
+        else {
+            bail!("an event for no connection");
+        };
+        if let Phase::Connecting = connection.phase {
+            sockopt::socket_error(&connection.socket)?.context("cannot connect")?;
+            let (first, phase) = match &self.opening {
+                Some(opening) => (opening, Phase::Opening),
+                None => (&self.request, Phase::Head),
+            };
+            connection.send(first, phase)?;
+            epoll::modify(
+                &self.epoll,
+                &connection.socket,
+                epoll::EventData::new_u64(slot),
+                epoll::EventFlags::IN,
+            )?;
+            return Ok(());
+        }
+        for _ in 0..PIECES {
+            let Some(came) = connection.receive(&mut self.buffer)? else {
+                return Ok(());
+            };
+            match connection.phase {
+                Phase::Connecting => {}
+                Phase::Opening => {
+                    if connection.take_head(self.buffer.get(..came).unwrap_or_default())?.is_some() {
+                        connection.send(&self.request, Phase::Head)?;
+                    }
+                }
+                Phase::Head => {
+                    if let Some(head) = connection.take_head(self.buffer.get(..came).unwrap_or_default())? {
+                        check_length(&head, self.options.bytes)?;
+                        let begin = connection.head.len() as u64;
+                        ensure!(begin <= self.options.bytes, "more came than the body should have");
+                        if !self.options.unmarked {
+                            check_mark(&connection.head, &self.options.path)?;
+                        }
+                        self.report.bytes += begin;
+                        connection.head.clear();
+                        connection.phase = Phase::Body { left: self.options.bytes - begin };
+                    }
+                }
+                Phase::Body { left } => {
+                    self.report.bytes += came as u64;
+                    connection.phase = Phase::Body { left: left - came as u64 };
+                }
+            }
+            if let Phase::Body { left: 0 } = connection.phase {
+                self.report.answered(connection.began.elapsed());
+                if self.options.fresh {
+                    return self.renew(slot);
+                }
+                connection.began = Instant::now();
+                connection.send(&self.request, Phase::Head)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Another connection in the place of one that has done its work.
+    fn renew(&mut self, slot: u64) -> Result<()> {
+        let connection = self.connect(slot)?;
+        if let Some(place) = self.connections.get_mut(usize::try_from(slot)?) {
+            *place = connection;
+        }
+        Ok(())
+    }
+}
+
+impl Connection {
+    fn send(&mut self, request: &[u8], phase: Phase) -> Result<()> {
+        let sent = net::send(&self.socket, request, SendFlags::NOSIGNAL)?;
+        ensure!(sent == request.len(), "a request did not fit into the socket's buffer");
+        self.phase = phase;
+        Ok(())
+    }
+
+    /// How many bytes came; nothing when there are none yet. Those of a body are thrown away.
+    fn receive(&self, buffer: &mut [u8]) -> Result<Option<usize>> {
+        let received = match self.phase {
+            Phase::Body { left } => {
+                let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                net::recv(&self.socket, buffer.get_mut(..most).unwrap_or_default(), RecvFlags::TRUNC)
+            }
+            _ => net::recv(&self.socket, buffer, RecvFlags::empty()),
+        };
+        match received {
+            Ok((_, 0)) => bail!("the server closed the connection"),
+            Ok((_, came)) => Ok(Some(came)),
+            Err(Errno::AGAIN) => Ok(None),
+            Err(error) => Err(error).context("a connection broke"),
+        }
+    }
+
+    /// The head, once it is here whole; what came behind it stays in `self.head`.
+    fn take_head(&mut self, came: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.head.extend_from_slice(came);
+        let Some(end) = memmem::find(&self.head, b"\r\n\r\n") else {
+            return Ok(None);
+        };
+        let head: Vec<u8> = self.head.drain(..end + 4).collect();
+        let status = head.get(8..13);
+        ensure!(status == Some(b" 200 "), "not a 200: {}", String::from_utf8_lossy(&head));
+        Ok(Some(head))
+    }
+}
+
+fn check_length(head: &[u8], bytes: u64) -> Result<()> {
+    let head = str::from_utf8(head)?;
+    let length = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .and_then(|(_, value)| value.trim().parse().ok());
+    ensure!(length == Some(bytes), "not {bytes} bytes: {head}");
+    Ok(())
+}
+
+/// Looks at as much of the mark as came with the head.
+fn check_mark(body: &[u8], path: &str) -> Result<()> {
+    let common = body.len().min(path.len());
+    ensure!(body.get(..common) == path.as_bytes().get(..common), "the body of another URL");
+    Ok(())
+}
