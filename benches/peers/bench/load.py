@@ -1,6 +1,7 @@
 """What puts a proxy to work: a closed loop that keeps it busy, counts the answers and times them."""
 
 import json
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -57,10 +58,9 @@ class Wrk:
     counts_heads = True
     """Whether the bytes it counts are those of heads too."""
 
-    def __init__(self, urls, connections=64, threads=1, seconds=None, close=False):
+    def __init__(self, urls, connections=64, seconds=None):
         self.urls = urls
         self.connections = connections
-        self.threads = threads
         self.seconds = seconds
         """How long a run takes at most, where a longer one would write too much."""
 
@@ -73,10 +73,10 @@ class Wrk:
         scheme = "https" if proxy.setting.tls else "http"
         urls = self.urls
         prefix = urls.prefix(mark if urls.count == 0 else "one" if urls.count == 1 else "")
-        command = [shutil.which(self.program), "-c", self.connections, "-t", self.threads, "-d", f"{seconds}s"]
+        command = [shutil.which(self.program), "-c", self.connections, "-t", len(proxy.setting.load_cores), "-d", f"{seconds}s"]
         command += ["--latency", "-s", HERE / "wrk.lua", "-H", f"Host: {HOST}", f"{scheme}://127.0.0.1:{proxy.port}/"]
         environment = {"PREFIX": prefix, "URLS": str(urls.count), **context.client_environment}
-        text, load_busy, server_busy = run_generator(context, command, environment, seconds, proxy.running)
+        text, load_busy, server_busy = run_generator(context, command, environment, seconds, proxy)
         found = json.loads(text.strip().splitlines()[-1])
         trouble = found["wrong_status"] + found["errors"]
         if trouble:
@@ -107,21 +107,64 @@ class Client:
         command += ["--path", self.urls.prefix("one"), "--bytes", self.urls.bytes]
         command += ["--connections", self.connections, "--seconds", seconds]
         command += ["--fresh"] if self.fresh else []
+        command += ["--tls"] if proxy.setting.tls else []
+        if proxy.setting.tunnels and proxy.connects:
+            command += ["--tunnel", f"127.0.0.1:{proxy.origin_port}"]
         command += ["--unmarked"] if proxy.name == "floor" else []
-        text, load_busy, server_busy = run_generator(context, command, {}, seconds, proxy.running)
+        text, load_busy, server_busy = run_generator(context, command, {}, seconds, proxy)
         return Outcome(**json.loads(text), load_busy=load_busy, server_busy=server_busy)
 
 
-def run_generator(context, command, environment, seconds, server):
+class H2load:
+    """h2load: HTTP/2 over TLS, with many requests at a time on each connection."""
+
+    package = "nghttp2-client"
+    program = "h2load"
+    counts_heads = False
+
+    def __init__(self, urls, sessions, streams):
+        self.urls = urls
+        self.sessions = sessions
+        self.streams = streams
+        self.connections = sessions * streams
+
+    @classmethod
+    def missing(cls):
+        return None if shutil.which(cls.program) else f"no `{cls.program}` here; install the package {cls.package}"
+
+    def run(self, context, proxy, seconds, mark):
+        command = [shutil.which(self.program), "-c", self.sessions, "-m", self.streams, "-t", 1, "-D", seconds]
+        command += [f"--connect-to=127.0.0.1:{proxy.port}", f"https://{HOST}{self.urls.prefix('one')}"]
+        text, load_busy, server_busy = run_generator(context, command, context.client_environment, seconds, proxy)
+        succeeded, failed = found(r"(\d+) succeeded, (\d+) failed", text)
+        good, other = found(r"(\d+) 2xx, (.*)", text)
+        if int(failed) or int(good) != int(succeeded) or other != "0 3xx, 0 4xx, 0 5xx":
+            raise Failure(f"{proxy.name}: not every request succeeded:\n{text}")
+        if found(r"Application protocol: (\S+)", text) != ("h2",):
+            raise Failure(f"{proxy.name}: no HTTP/2:\n{text}")
+        took, unit = found(r"finished in ([\d.]+)(ms|s),", text)
+        (data,) = found(r"\((\d+)\) data", text)
+        length = float(took) / (1000 if unit == "ms" else 1)
+        return Outcome(int(succeeded), int(data), length, None, None, None, load_busy, server_busy)
+
+
+def found(pattern, text):
+    match = re.search(pattern, text)
+    if not match:
+        raise Failure(f"h2load said nothing like `{pattern}`:\n{text}")
+    return match.groups()
+
+
+def run_generator(context, command, environment, seconds, proxy):
     """Runs a load generator on its cores; what it wrote, and how busy it and the server were in the middle of the run."""
     output = context.scratch / "load.out"
     with output.open("wb") as out:
-        program = Program(command, context.load_cores, context.scratch / "load.log", environment, out)
-    sides = ((program, [program.process.pid]), (server, server.pids()))
+        program = Program(command, proxy.setting.load_cores, context.scratch / "load.log", environment, out)
+    sides = ((program, [program.process.pid]), (proxy.running, proxy.running.pids()))
     try:
-        time.sleep(0.15 * seconds)
+        time.sleep(0.1 * seconds)
         before = [side.usage(pids) for side, pids in sides]
-        time.sleep(0.6 * seconds)
+        time.sleep(0.5 * seconds)
         after = [side.usage(pids) for side, pids in sides]
         code = program.process.wait(seconds + 60)
     finally:
@@ -129,6 +172,6 @@ def run_generator(context, command, environment, seconds, server):
     if code != 0:
         raise Failure(f"{command[0]} ended with {code}:\n{program.tail()}\n{output.read_text()}")
     busy = [
-        end.busy_since(begin) / len(side.cores) for (side, _), begin, end in zip(sides, before, after, strict=True)
+        end.busy_since(begin, len(side.cores)) for (side, _), begin, end in zip(sides, before, after, strict=True)
     ]
     return output.read_text(), *busy

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FILES = 100_000
+AUTOGROUP = Path("/proc/self/autogroup")
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -32,6 +33,15 @@ def more_files():
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
+def be_nice(niceness):
+    """Sets it for this process, and for its session where sessions are what processors are shared between."""
+    if niceness == os.getpriority(os.PRIO_PROCESS, 0):
+        return
+    os.setpriority(os.PRIO_PROCESS, 0, niceness)
+    if AUTOGROUP.exists():
+        AUTOGROUP.write_text(str(niceness))
+
+
 def file_limit():
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
@@ -46,15 +56,15 @@ class Usage:
     """By thread: seconds on a processor, and seconds in which it could have run but had to wait for one."""
     at: float
 
-    def busy_since(self, before):
-        """The least share of a core's time since then that was taken or wanted: by all threads together, or by one that
+    def busy_since(self, before, cores):
+        """The least share of the cores' time since then that was taken or wanted: by all threads together, or by one that
         waited for its core as well. Near the whole, there was no time to spare, however many others wanted the core."""
         ran = most = 0.0
         for thread, (run, wait) in self.threads.items():
             begin_run, begin_wait = before.threads.get(thread, (0.0, 0.0))
             ran += run - begin_run
             most = max(most, run - begin_run + wait - begin_wait)
-        return max(ran, most) / (self.at - before.at)
+        return min(1.0, max(ran, most) / (self.at - before.at) / cores)
 
 
 class Program:
@@ -63,28 +73,26 @@ class Program:
     niceness = 0
     """Of all that is started."""
 
-    def __init__(self, command, cores, log, environment=None, output=None):
+    def __init__(self, command, cores, log, environment=None, output=None, held=False):
         self.log = Path(log)
         self.command = [str(part) for part in command]
         self.cores = {int(core) for core in cores}
         with self.log.open("ab") as errors:
             self.process = subprocess.Popen(
                 self.command,
-                stdin=subprocess.DEVNULL,
+                # One that is held goes on until its standard input ends.
+                stdin=subprocess.PIPE if held else subprocess.DEVNULL,
                 stdout=output or errors,
                 stderr=errors,
-                env={**os.environ, **(environment or {})},
+                env={**os.environ, "RUST_BACKTRACE": "0", **(environment or {})},
                 preexec_fn=self.settle,
                 start_new_session=True,
             )
 
     def settle(self):
-        """In the new process: its cores, and its niceness, which also that of its session has to be where sessions are
-        what processors are shared between."""
+        """In the new process."""
         os.sched_setaffinity(0, self.cores)
-        os.setpriority(os.PRIO_PROCESS, 0, self.niceness)
-        if self.niceness and os.path.exists("/proc/self/autogroup"):
-            Path("/proc/self/autogroup").write_text(str(self.niceness))
+        be_nice(self.niceness)
 
     def pids(self):
         """The process and all that it started, and they in turn."""

@@ -3,23 +3,19 @@
 import dataclasses
 from statistics import median
 
+from bench import memory
 from bench.measure import BUSY, STALL, STALLED
 
 
-def best_peer(result, larders):
-    """The peer with the best median; the ratio is taken against it in each round."""
-    peers = [name for name in result.turns if name not in larders and name != "floor"]
-    what = result.row.measure
-    return max(peers, key=lambda name: median_of(result, name, what), default=None)
-
-
-def median_of(result, name, what):
-    return median(turn.per_cpu(what) for turn in result.turns[name])
+def best(result, names):
+    """The one with the best median; the ratio is taken against it in each round."""
+    what = result.row.counted
+    return max(names, key=lambda name: median(turn.per_cpu(what) for turn in result.turns[name]), default=None)
 
 
 def ratios(result, name, other, rate=False):
     """`name` over `other`, round by round: by processor time, or by the plain rate."""
-    what = result.row.measure
+    what = result.row.counted
     value = (lambda turn: turn.rate(what)) if rate else (lambda turn: turn.per_cpu(what))
     return [value(mine) / value(its) for mine, its in zip(result.turns[name], result.turns[other], strict=True)]
 
@@ -29,6 +25,8 @@ class Judgement:
     """How one build of larder did in one row."""
 
     larder: str
+    judged: str
+    """Whose figures it is judged by."""
     peer: str | None
     peer_ratio: float | None
     peer_spread: tuple | None
@@ -38,41 +36,46 @@ class Judgement:
     met: bool | None
 
 
-def judge(result, larder, larders):
-    aim, peer = result.row.aim, best_peer(result, larders)
+def judge(result, larder):
+    aim = result.row.aim
+    mine, rivals = result.row.contest(larder, result.turns)
+    peer = best(result, rivals)
     checks = []
     peer_ratio = spread = rate_ratio = floor_ratio = p99_ratio = None
     if peer:
-        all_ratios = ratios(result, larder, peer)
+        all_ratios = ratios(result, mine, peer)
         peer_ratio, spread = median(all_ratios), (min(all_ratios), max(all_ratios))
-        rate_ratio = median(ratios(result, larder, peer, rate=True))
+        rate_ratio = median(ratios(result, mine, peer, rate=True))
         p99s = [
-            (mine.outcome.p99, its.outcome.p99)
-            for mine, its in zip(result.turns[larder], result.turns[peer], strict=True)
+            (own.outcome.p99, its.outcome.p99)
+            for own, its in zip(result.turns[mine], result.turns[peer], strict=True)
         ]
-        if all(mine and its for mine, its in p99s):
-            p99_ratio = median(mine / its for mine, its in p99s)
+        if all(own and its for own, its in p99s):
+            p99_ratio = median(own / its for own, its in p99s)
         if aim.best_peer:
             checks.append(peer_ratio >= aim.best_peer)
         if aim.p99_no_worse and p99_ratio:
             checks.append(p99_ratio <= 1.05)
     if "floor" in result.turns:
-        floor_ratio = median(ratios(result, larder, "floor"))
+        floor_ratio = median(ratios(result, mine, "floor"))
         if aim.floor:
             checks.append(floor_ratio >= aim.floor)
     met = all(checks) if checks else None
-    return Judgement(larder, peer, peer_ratio, spread, rate_ratio, floor_ratio, p99_ratio, met)
+    return Judgement(larder, mine, peer, peer_ratio, spread, rate_ratio, floor_ratio, p99_ratio, met)
 
 
 def remarks(result, name):
     """What a reader has to know about one proxy's figures in one row."""
     turns, found = result.turns[name], []
-    if median(turn.server_busy for turn in turns) < BUSY:
+    if median(turn.outcome.server_busy for turn in turns) < BUSY:
         bound = median(turn.outcome.load_busy for turn in turns) >= BUSY
         found.append("load-bound" if bound else "idles")
     p99s = [turn.outcome.p99 for turn in turns if turn.outcome.p99]
     if p99s and median(p99s) >= STALL and median(p99s) >= STALLED * median(turn.outcome.p50 for turn in turns):
         found.append("stalls")
+    stored = [turn.stored for turn in turns if turn.stored is not None]
+    if stored and median(stored) < 1:
+        found.append(f"stores {percent(stored)}")
     return found
 
 
@@ -81,7 +84,7 @@ COLUMNS = ("", "per server CPU-second", "spread", "of floor", "plain rate", "p50
 
 def lines(result):
     """The cells of a row's own table, a line for each proxy."""
-    what, found = result.row.measure, []
+    what, found = result.row.counted, []
     for name, turns in result.turns.items():
         each = sorted(turn.per_cpu(what) for turn in turns)
         head = result.heads.get(name)
@@ -94,7 +97,7 @@ def lines(result):
                 quantity(median(turn.rate(what) for turn in turns), what),
                 seconds([turn.outcome.p50 for turn in turns]),
                 seconds([turn.outcome.p99 for turn in turns]),
-                percent(turn.server_busy for turn in turns),
+                percent(turn.outcome.server_busy for turn in turns),
                 percent(turn.outcome.load_busy for turn in turns),
                 f"{head.bytes} B" if head else "",
                 ", ".join(remarks(result, name)),
@@ -109,7 +112,7 @@ def verdicts(result, larders):
     for larder in larders:
         if larder not in result.turns:
             continue
-        it, parts = judge(result, larder, larders), []
+        it, parts = judge(result, larder), []
         if it.peer_ratio:
             parts.append(
                 f"{it.peer_ratio:.2f} × {it.peer} ({it.peer_spread[0]:.2f} to {it.peer_spread[1]:.2f}; "
@@ -120,7 +123,7 @@ def verdicts(result, larders):
         if it.p99_ratio:
             parts.append(f"p99 {it.p99_ratio:.2f} ×")
         aim = f"aim {result.row.aim.text()}: {said(it.met)}" if result.row.aim.text() else ""
-        found.append(f"{larder}: {', '.join(parts)}; {aim}")
+        found.append(f"{it.judged}: {', '.join(parts)}; {aim}")
     for name in larders[1:]:
         if name in result.turns and larders[0] in result.turns:
             between = ratios(result, name, larders[0])
@@ -129,48 +132,85 @@ def verdicts(result, larders):
     return found
 
 
-def text(result, larders):
-    table = [COLUMNS, *lines(result)]
-    widths = [max(len(line[column]) for line in table) for column in range(len(COLUMNS))]
-    out = [result.row.title]
-    for line in table:
-        cells = [line[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(line[1:-1], widths[1:-1], strict=True)]
-        out.append("  " + "  ".join([*cells, line[-1]]).rstrip())
-    return "\n".join(out + ["  " + verdict for verdict in verdicts(result, larders)])
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """A row, ready to be printed."""
+
+    title: str
+    table: list
+    verdicts: list
+    summary: list
+    """Its lines in the table of all rows."""
+    figures: dict
 
 
-def markdown_row(result, larders):
-    table = markdown([COLUMNS, *lines(result)])
-    return "\n".join([f"### {result.row.title}", "", table, "", *(f"- {verdict}" for verdict in verdicts(result, larders))])
+HEAD = ("workload", "build", "best peer", "larder / best peer", "by plain rate", "larder / floor", "p99", "aim", "")
 
 
-def summary(results, larders):
+def report(result, larders):
+    if isinstance(result, memory.Result):
+        return report_memory(result, larders)
+    present = [larder for larder in larders if larder in result.turns]
+    judged = [judge(result, larder) for larder in present]
+    summary = [
+        (
+            result.row.title,
+            it.larder,
+            it.peer or "",
+            ratio(it.peer_ratio),
+            ratio(it.peer_rate_ratio),
+            ratio(it.floor_ratio),
+            ratio(it.p99_ratio),
+            result.row.aim.text(),
+            said(it.met),
+        )
+        for it in judged
+    ]
+    figures = {
+        "key": result.row.key,
+        "title": result.row.title,
+        "counted": result.row.counted,
+        "aim": dataclasses.asdict(result.row.aim),
+        "turns": {name: [dataclasses.asdict(turn) for turn in turns] for name, turns in result.turns.items()},
+        "heads": {name: dataclasses.asdict(head) for name, head in result.heads.items()},
+        "left_out": result.left_out,
+        "larder": [dataclasses.asdict(it) for it in judged],
+    }
+    return Report(result.row.title, [COLUMNS, *lines(result)], verdicts(result, larders), summary, figures)
+
+
+def report_memory(result, larders):
+    table = [("", "each connection", "spread", "without any")]
+    for name, each in result.each.items():
+        spread = f"{memory.kib([min(each)])} to {memory.kib([max(each)])}"
+        table.append((name, memory.kib(each), spread, memory.mib(result.idle[name])))
+    aim, summary = f"≤ {memory.kib([result.row.aim_bytes])}", []
+    for larder in larders:
+        beside = [
+            f"{memory.kib(each)} {name}" for name, each in result.each.items() if name not in larders
+        ]
+        met = median(result.each[larder]) <= result.row.aim_bytes
+        cells = (", ".join(beside), memory.kib(result.each[larder]), "", "", "", aim, said(met))
+        summary.append((result.row.title, larder, *cells))
+    figures = {"key": result.row.key, "title": result.row.title, "each": result.each, "idle": result.idle}
+    said_of = [f"{larder}: aim {aim}: {cells[-1]}" for larder, cells in zip(larders, summary, strict=True)]
+    return Report(result.row.title, table, said_of, summary, figures)
+
+
+def text(report):
+    return "\n".join([report.title, *("  " + line for line in [*aligned(report.table), *report.verdicts])])
+
+
+def markdown_row(report):
+    return "\n".join([f"### {report.title}", "", markdown(report.table), "", *(f"- {line}" for line in report.verdicts)])
+
+
+def summary(reports, larders):
     """The table of all rows."""
-    head = ("workload", "build", "best peer", "larder / best peer", "by plain rate", "larder / floor", "p99", "aim", "")
-    body = []
-    for result in results:
-        for larder in larders:
-            if larder not in result.turns:
-                continue
-            it = judge(result, larder, larders)
-            body.append(
-                (
-                    result.row.title,
-                    larder,
-                    it.peer or "",
-                    ratio(it.peer_ratio),
-                    ratio(it.peer_rate_ratio),
-                    ratio(it.floor_ratio),
-                    ratio(it.p99_ratio),
-                    result.row.aim.text(),
-                    said(it.met),
-                )
-            )
+    table = [HEAD, *(line for report in reports for line in report.summary)]
     if len(larders) == 1:
-        drop = head.index("build")
-        head, *body = ((*line[:drop], *line[drop + 1 :]) for line in (head, *body))
-    return [head, *body]
+        table = [(line[0], *line[2:]) for line in table]
+    return table
 
 
 def markdown(table):
@@ -179,34 +219,20 @@ def markdown(table):
     return "\n".join(out + ["| " + " | ".join(line) + " |" for line in body])
 
 
-def plain(table):
-    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table
-    )
-
-
-def as_json(results, larders, conditions):
-    return {
-        "conditions": conditions,
-        "rows": [
-            {
-                "key": result.row.key,
-                "title": result.row.title,
-                "measure": result.row.measure,
-                "aim": dataclasses.asdict(result.row.aim),
-                "turns": {
-                    name: [dataclasses.asdict(turn) for turn in turns] for name, turns in result.turns.items()
-                },
-                "heads": {name: dataclasses.asdict(head) for name, head in result.heads.items()},
-                "left_out": result.left_out,
-                "larder": [
-                    dataclasses.asdict(judge(result, larder, larders)) for larder in larders if larder in result.turns
-                ],
-            }
-            for result in results
-        ],
-    }
+def aligned(table):
+    """Lines of text, figures to the right."""
+    columns = range(len(table[0]))
+    widths = [max(len(line[column]) for line in table) for column in columns]
+    figures = [
+        column > 0 and all(not line[column] or line[column][0].isdigit() for line in table[1:]) for column in columns
+    ]
+    return [
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, figures, strict=True)
+        ).rstrip()
+        for line in table
+    ]
 
 
 def ratio(value):

@@ -43,7 +43,23 @@ def verify(proxy, urls, hits):
     return head
 
 
+def fetch(proxy, paths):
+    """Asks for these; every one has to be a 200."""
+    connection = connect(proxy)
+    for path in paths:
+        connection.request("GET", path, headers={"Host": HOST})
+        answer = connection.getresponse()
+        answer.read()
+        if answer.status != 200:
+            raise Failure(f"{proxy.name}, {path}: status {answer.status}")
+    connection.close()
+
+
 def connect(proxy):
+    if proxy.setting.tunnels and proxy.connects:
+        connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=30)
+        connection.set_tunnel("127.0.0.1", proxy.origin_port)
+        return connection
     if not proxy.setting.tls:
         return http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=30)
     context = ssl.create_default_context()

@@ -17,12 +17,17 @@ class Setting:
 
     bytes: int = 1024
     """In each body."""
-    store: str = "memory"
-    """Where hits come from, `memory` or `disk` (the page cache): what suits the proxy best at this size, within this."""
-    cores: tuple = (0,)
+    on_disk: bool = False
+    """Whether what is stored has to go to disk, in those that have a disk cache."""
+    tunnels: bool = False
+    """A forward proxy for CONNECT to the origin, instead of a reverse proxy before it."""
     workers: int = 1
-    tls: object = None
-    """A `Certificate`, where the port speaks TLS."""
+    cores: tuple = ()
+    load_cores: tuple = ()
+    """Where the load for it runs."""
+    tls: bool = False
+    certificate: object = None
+    """A `Certificate`, for a port that speaks TLS."""
     http2: bool = False
     access_log: bool = False
     connections: int = 1024
@@ -37,6 +42,10 @@ class Proxy:
     """The Debian package that has it."""
     program = ""
     version_command = ()
+    workers = None
+    """How many, where a row compares one with several."""
+    connects = True
+    """Whether it takes CONNECT; another relays whatever comes."""
 
     def __init__(self, setting, directory, origin_port):
         self.setting = setting
@@ -78,6 +87,10 @@ class Proxy:
     def is_hit(self, fields):
         """Whether the answer itself says that it came from the cache; nothing where this proxy's answers do not say."""
         return None
+
+    def access_log(self):
+        """Where the access log goes."""
+        return self.directory / "access.log"
 
     def write(self, name, text):
         path = self.directory / name

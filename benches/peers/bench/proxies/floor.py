@@ -18,7 +18,7 @@ class Floor(Proxy):
 
     @classmethod
     def cannot(cls, setting):
-        return "the floor speaks no TLS" if setting.tls else None
+        return "it speaks no TLS" if setting.tls else None
 
     def configure(self):
         pass

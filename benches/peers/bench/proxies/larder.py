@@ -35,13 +35,13 @@ class Larder(Proxy):
             f"workers = {setting.workers}",
             "[[listener]]",
             f'address = "127.0.0.1:{self.port}"',
-            'kind = "reverse"',
-            f'origin = "http://127.0.0.1:{self.origin_port}"',
         ]
+        if not setting.tunnels:
+            lines += ['kind = "reverse"', f'origin = "http://127.0.0.1:{self.origin_port}"']
         if setting.tls:
             lines += [
-                f'tls_certificate = "{setting.tls.certificate}"',
-                f'tls_key = "{setting.tls.key}"',
+                f'tls_certificate = "{setting.certificate.certificate}"',
+                f'tls_key = "{setting.certificate.key}"',
             ]
         lines += [
             "[cache]",
@@ -51,9 +51,12 @@ class Larder(Proxy):
             "[limits]",
             f"connections = {setting.connections + 1024}",
             f"connections_per_client = {setting.connections + 1024}",
+            'keep_alive_timeout = "1d"',
         ]
+        if setting.tunnels:
+            lines += ["[access]", 'allow_destinations = ["127.0.0.0/8"]', f"connect_ports = [{self.origin_port}]"]
         if setting.access_log:
-            lines += ["[log]", f'access = "{self.directory}/access.log"', 'format = "combined"']
+            lines += ["[log]", f'access = "{self.access_log()}"', 'format = "combined"']
         self.write("larder.toml", "\n".join(lines) + "\n")
 
     def command(self):

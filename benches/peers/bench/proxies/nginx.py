@@ -30,13 +30,13 @@ class Nginx(Proxy):
         if setting.tls:
             listen += " ssl" + (" http2" if setting.http2 else "")
             tls = f"""
-    ssl_certificate {setting.tls.certificate};
-    ssl_certificate_key {setting.tls.key};
+    ssl_certificate {setting.certificate.certificate};
+    ssl_certificate_key {setting.certificate.key};
     ssl_protocols TLSv1.3;
     ssl_session_cache off;"""
         log = "off"
         if setting.access_log:
-            log = f"{self.directory}/access.log combined buffer=64k flush=1s"
+            log = f"{self.access_log()} combined buffer=64k flush=1s"
         self.write(
             "nginx.conf",
             f"""daemon off;
@@ -45,7 +45,8 @@ worker_rlimit_nofile {file_limit()};
 pid {self.directory}/nginx.pid;
 error_log {self.directory}/error.log warn;
 {"user root;" if os.geteuid() == 0 else ""}
-events {{ worker_connections {2 * setting.connections}; }}
+# When fewer than a sixteenth are free it closes idle ones.
+events {{ worker_connections {setting.connections * 5 // 4}; }}
 http {{
     access_log {log};
     default_type application/octet-stream;
@@ -53,7 +54,7 @@ http {{
     keepalive_timeout 1d;
     keepalive_requests 1000000000;
     # As many as the machine's limit allows.
-    open_file_cache max={file_limit() - 2 * setting.connections - 100} inactive=1d;
+    open_file_cache max={max(100, file_limit() - setting.connections - 1024)} inactive=1d;
     open_file_cache_valid 1d;
     client_body_temp_path {self.directory}/body;
     proxy_temp_path {self.directory}/proxy;

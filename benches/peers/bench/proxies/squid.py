@@ -1,5 +1,8 @@
 """Squid with its memory cache, as an accelerator before one origin."""
 
+import subprocess
+from pathlib import Path
+
 from bench.process import file_limit
 from bench.proxies.base import HOST, Proxy
 
@@ -12,14 +15,12 @@ class Squid(Proxy):
 
     def configure(self):
         setting = self.setting
-        log = f"stdio:{self.directory}/access.log" if setting.access_log else "none"
+        log = f"stdio:{self.access_log()}" if setting.access_log else "none"
         self.write(
             "squid.conf",
-            f"""http_port 127.0.0.1:{self.port} accel defaultsite={HOST} no-vhost
-cache_peer 127.0.0.1 parent {self.origin_port} 0 no-query no-digest originserver name=origin
-cache_peer_access origin allow all
-never_direct allow all
+            f"""{self.forward() if setting.tunnels else self.reverse()}
 http_access allow all
+{f"cache_dir aufs {self.directory}/cache 8192 64 256" if setting.on_disk else ""}
 cache_mem 2048 MB
 maximum_object_size_in_memory {max(1024, 2 * setting.bytes // 1024)} KB
 maximum_object_size 1 GB
@@ -38,6 +39,21 @@ visible_hostname bench.example
 pinger_enable off
 """,
         )
+
+        if setting.on_disk:
+            Path(self.directory / "cache").mkdir()
+            Path(self.directory / "cache").chmod(0o777)
+            command = [self.path(), "-N", "-z", "-f", self.directory / "squid.conf"]
+            subprocess.run(command, check=True, capture_output=True)
+
+    def forward(self):
+        return f"http_port 127.0.0.1:{self.port}"
+
+    def reverse(self):
+        return f"""http_port 127.0.0.1:{self.port} accel defaultsite={HOST} no-vhost
+cache_peer 127.0.0.1 parent {self.origin_port} 0 no-query no-digest originserver name=origin
+cache_peer_access origin allow all
+never_direct allow all"""
 
     def command(self):
         return [self.path(), "-N", "-f", self.directory / "squid.conf"]

@@ -5,6 +5,17 @@ import os
 from bench.proxies.base import HOST, Proxy
 
 
+LOGGING = """logging:
+  formats:
+    - name: combined
+      format: '%<chi> - %<caun> [%<cqtn>] "%<cqtx>" %<pssc> %<pscl> "%<{Referer}cqh>" "%<{User-Agent}cqh>"'
+  logs:
+    - filename: access
+      format: combined
+      mode: ascii
+"""
+
+
 class TrafficServer(Proxy):
     name = "trafficserver"
     package = "trafficserver"
@@ -61,8 +72,12 @@ class TrafficServer(Proxy):
         self.write("etc/remap.config", f"map http://{HOST}/ http://127.0.0.1:{self.origin_port}/\n")
         self.write("etc/storage.config", f"{directory}/cache 8G\n")
         self.write("etc/ip_allow.yaml", "ip_allow:\n  - apply: in\n    ip_addrs: 127.0.0.0/8\n    action: allow\n    methods: ALL\n")
+        self.write("etc/logging.yaml", LOGGING)
         for name in ("cache", "hosting", "parent", "plugin", "socks", "splitdns", "ssl_multicert", "volume"):
             self.write(f"etc/{name}.config", "")
+
+    def access_log(self):
+        return self.directory / "log/access.log"
 
     def command(self):
         return [self.path(), f"--run-root={self.directory}/runroot.yaml"]

@@ -9,6 +9,10 @@ class Varnish(Proxy):
     program = "varnishd"
     version_command = ("-V",)
 
+    @classmethod
+    def cannot(cls, setting):
+        return "another program writes its log to a file, when it finds time" if setting.access_log else None
+
     def configure(self):
         self.write(
             "default.vcl",

@@ -3,8 +3,9 @@
 //! Bodies are thrown away in the kernel, unread (`MSG_TRUNC`), so that the client is faster than any server; what a head
 //! says is looked at each time, and so is the beginning of each body, which names its URL.
 
-use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,9 +14,11 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
+use rustls::ClientConfig;
 
 use crate::report::Report;
+use crate::stream::{self, Stream};
 
 const BUFFER: usize = 1 << 20;
 /// So much is read of one connection before the next one's turn.
@@ -50,6 +53,12 @@ pub(crate) struct Options {
     /// A new connection for each request
     #[arg(long)]
     fresh: bool,
+    /// Speak TLS 1.3, with a whole handshake on each connection
+    #[arg(long)]
+    tls: bool,
+    /// Ask once on each of so many connections, opened a few at a time, and keep them all open until standard input ends
+    #[arg(long)]
+    hold: Option<u64>,
     /// The bodies do not begin with the path
     #[arg(long)]
     unmarked: bool,
@@ -68,7 +77,7 @@ enum Phase {
 }
 
 struct Connection {
-    socket: OwnedFd,
+    stream: Stream,
     phase: Phase,
     /// What came of a head.
     head: Vec<u8>,
@@ -80,6 +89,7 @@ struct Client<'options> {
     epoll: OwnedFd,
     request: Vec<u8>,
     opening: Option<Vec<u8>>,
+    tls: Option<Arc<ClientConfig>>,
     connections: Vec<Connection>,
     buffer: Vec<u8>,
     opened: u32,
@@ -97,7 +107,12 @@ pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<()> {
         client.connections.push(connection);
     }
     client.go_on()?;
-    client.report.print(out)
+    client.report.print(out)?;
+    if options.hold.is_some() {
+        out.flush()?;
+        std::io::stdin().read_to_end(&mut Vec::new())?;
+    }
+    Ok(())
 }
 
 impl<'options> Client<'options> {
@@ -110,6 +125,7 @@ impl<'options> Client<'options> {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             request: request.into_bytes(),
             opening: opening.map(String::into_bytes),
+            tls: options.tls.then(stream::tls_config).transpose()?,
             connections: Vec::new(),
             buffer: vec![0; BUFFER],
             opened: 0,
@@ -133,7 +149,12 @@ impl<'options> Client<'options> {
             Err(error) => return Err(error).context("cannot connect"),
         }
         epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(slot), epoll::EventFlags::OUT)?;
-        Ok(Connection { socket, phase: Phase::Connecting, head: Vec::new(), began: Instant::now() })
+        let socket = TcpStream::from(socket);
+        let stream = match &self.tls {
+            Some(config) => Stream::Tls(socket, Box::new(stream::tls(config, &self.options.host)?)),
+            None => Stream::Plain(socket),
+        };
+        Ok(Connection { stream, phase: Phase::Connecting, head: Vec::new(), began: Instant::now() })
     }
 
     fn go_on(&mut self) -> Result<()> {
@@ -141,7 +162,7 @@ impl<'options> Client<'options> {
         let mut events = Vec::with_capacity(256);
         loop {
             let now = Instant::now();
-            if now >= end {
+            if now >= end || self.options.hold == Some(self.report.answers()) {
                 self.report.end(now);
                 return Ok(());
             }
@@ -161,7 +182,7 @@ impl<'options> Client<'options> {
             bail!("an event for no connection");
         };
         if let Phase::Connecting = connection.phase {
-            sockopt::socket_error(&connection.socket)?.context("cannot connect")?;
+            sockopt::socket_error(connection.stream.socket())?.context("cannot connect")?;
             let (first, phase) = match &self.opening {
                 Some(opening) => (opening, Phase::Opening),
                 None => (&self.request, Phase::Head),
@@ -169,7 +190,7 @@ impl<'options> Client<'options> {
             connection.send(first, phase)?;
             epoll::modify(
                 &self.epoll,
-                &connection.socket,
+                connection.stream.socket(),
                 epoll::EventData::new_u64(slot),
                 epoll::EventFlags::IN,
             )?;
@@ -206,12 +227,26 @@ impl<'options> Client<'options> {
             }
             if let Phase::Body { left: 0 } = connection.phase {
                 self.report.answered(connection.began.elapsed());
+                if let Some(most) = self.options.hold {
+                    return self.add(most);
+                }
                 if self.options.fresh {
+                    connection.stream.close()?;
                     return self.renew(slot);
                 }
                 connection.began = Instant::now();
                 connection.send(&self.request, Phase::Head)?;
             }
+        }
+        Ok(())
+    }
+
+    /// One more connection, unless there are as many as are to be held.
+    fn add(&mut self, most: u64) -> Result<()> {
+        let slot = self.connections.len() as u64;
+        if slot < most {
+            let connection = self.connect(slot)?;
+            self.connections.push(connection);
         }
         Ok(())
     }
@@ -228,25 +263,24 @@ impl<'options> Client<'options> {
 
 impl Connection {
     fn send(&mut self, request: &[u8], phase: Phase) -> Result<()> {
-        let sent = net::send(&self.socket, request, SendFlags::NOSIGNAL)?;
-        ensure!(sent == request.len(), "a request did not fit into the socket's buffer");
+        self.stream.send(request).context("cannot send")?;
         self.phase = phase;
         Ok(())
     }
 
     /// How many bytes came; nothing when there are none yet. Those of a body are thrown away.
-    fn receive(&self, buffer: &mut [u8]) -> Result<Option<usize>> {
+    fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>> {
         let received = match self.phase {
             Phase::Body { left } => {
                 let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                net::recv(&self.socket, buffer.get_mut(..most).unwrap_or_default(), RecvFlags::TRUNC)
+                self.stream.receive(buffer.get_mut(..most).unwrap_or_default(), true)
             }
-            _ => net::recv(&self.socket, buffer, RecvFlags::empty()),
+            _ => self.stream.receive(buffer, false),
         };
         match received {
-            Ok((_, 0)) => bail!("the server closed the connection"),
-            Ok((_, came)) => Ok(Some(came)),
-            Err(Errno::AGAIN) => Ok(None),
+            Ok(0) => bail!("the server closed the connection"),
+            Ok(came) => Ok(Some(came)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error).context("a connection broke"),
         }
     }

@@ -5,6 +5,7 @@
 mod client;
 mod report;
 mod responder;
+mod stream;
 
 use std::net::SocketAddr;
 

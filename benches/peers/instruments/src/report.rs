@@ -21,6 +21,10 @@ impl Report {
         self.latencies.push(after);
     }
 
+    pub(crate) fn answers(&self) -> u64 {
+        self.latencies.len() as u64
+    }
+
     pub(crate) fn end(&mut self, now: Instant) {
         self.took = now - self.began;
     }
