@@ -6,15 +6,17 @@ from pathlib import Path
 
 from bench.process import Failure
 
-OPENSSL_CONF = """openssl_conf = all
+SUITE = "TLS_AES_256_GCM_SHA384"
+GROUP = "X25519"
+OPENSSL_CONF = f"""openssl_conf = all
 [all]
 ssl_conf = ssl
 [ssl]
 system_default = clients
 [clients]
 MinProtocol = TLSv1.3
-Ciphersuites = TLS_AES_256_GCM_SHA384
-Groups = X25519
+Ciphersuites = {SUITE}
+Groups = {GROUP}
 """
 """One cipher suite and one group, so that no proxy can choose a cheaper one."""
 
@@ -46,7 +48,7 @@ class Certificate:
 
 
 def client_environment(directory):
-    """For wrk and h2load."""
+    """For wrk."""
     path = directory / "openssl.cnf"
     path.write_text(OPENSSL_CONF)
     return {"OPENSSL_CONF": str(path)}

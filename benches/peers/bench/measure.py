@@ -1,5 +1,6 @@
 """One row: all its proxies started and warmed, then taken in turns, round after round."""
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -87,12 +88,14 @@ class Result:
     """By proxy, one for each round."""
     heads: dict
     left_out: dict
-    """By proxy, why."""
+    """By proxy, why it has no place in the row."""
+    failed: dict
+    """By proxy, what went wrong."""
 
 
 def measure(context, row, kinds):
-    """Measures one row; `kinds` are the proxies to measure in it."""
-    result = Result(row, {}, {}, {})
+    """Measures one row; `kinds` are the proxies to measure in it. One that fails leaves the row, not the others."""
+    result = Result(row, {}, {}, {}, {})
     proxies = []
     try:
         for kind in kinds:
@@ -103,28 +106,44 @@ def measure(context, row, kinds):
                 continue
             proxy = kind(setting, context.directory(row, kind.name), context.origin.port)
             proxies.append(proxy)
-            proxy.start()
-            if not row.asks_origin:
-                warm(context, row, proxy)
-            result.heads[proxy.name] = verify(proxy, row.urls, hits=not row.asks_origin)
-            result.turns[proxy.name] = []
-            proxy.running.pause()
+            with leaving(result, proxies, proxy):
+                prepare(context, row, proxy, result)
         for number in range(context.rounds):
-            shift = number % len(proxies)
+            shift = number % max(1, len(proxies))
             for proxy in proxies[shift:] + proxies[:shift]:
                 context.say(f"{row.key}: round {number + 1} of {context.rounds}, {proxy.name}")
+                with leaving(result, proxies, proxy):
+                    take_turn(context, row, proxy, result, number)
+        for proxy in list(proxies) if row.setting.access_log else ():
+            with leaving(result, proxies, proxy):
                 proxy.running.resume()
-                result.turns[proxy.name].append(take_turn(context, row, proxy, result.heads[proxy.name], number))
-                verify(proxy, row.urls, hits=not row.asks_origin)
-                proxy.running.pause()
-        if row.setting.access_log:
-            for proxy in proxies:
-                proxy.running.resume()
-                check_log(proxy, sum(turn.outcome.requests for turn in result.turns[proxy.name]))
+                check_log(proxy)
     finally:
         for proxy in proxies:
             proxy.stop()
     return result
+
+
+@contextlib.contextmanager
+def leaving(result, proxies, proxy):
+    """A proxy that fails is stopped, and has no figures in the row."""
+    try:
+        yield
+    except Failure as failure:
+        result.failed[proxy.name] = str(failure)
+        result.turns.pop(proxy.name, None)
+        proxies.remove(proxy)
+        proxy.stop()
+
+
+def prepare(context, row, proxy, result):
+    """Starts and warms a proxy, and sees that it does what it should."""
+    proxy.start()
+    if not row.asks_origin:
+        warm(context, row, proxy)
+    result.heads[proxy.name] = verify(proxy, row.urls, hits=not row.asks_origin)
+    result.turns[proxy.name] = []
+    proxy.running.pause()
 
 
 def warm(context, row, proxy):
@@ -133,15 +152,16 @@ def warm(context, row, proxy):
     for _ in range(WARM_RUNS):
         context.say(f"{row.key}: warming {proxy.name}")
         before = context.origin.requests()
-        row.load.run(context, proxy, 1, "warm")
+        proxy.answered += row.load.run(context, proxy, 1, "warm").requests
         quiet = quiet + 1 if context.origin.requests() == before else 0
         if quiet == 2:
             return
-    raise Failure(f"{proxy.name}: {row.title}: the origin is asked however often the same is asked for")
+    raise Failure(f"the origin is asked however often the same is asked for: {WARM_RUNS} runs of a second")
 
 
-def take_turn(context, row, proxy, head, number):
+def take_turn(context, row, proxy, result, number):
     mark = re.sub(r"\W+", "-", f"{proxy.name}-{number}-")
+    proxy.running.resume()
     if row.setting.on_disk:
         # What others wrote before is not written back at this one's expense.
         os.sync()
@@ -149,14 +169,16 @@ def take_turn(context, row, proxy, head, number):
     pids = proxy.running.pids()
     before = proxy.running.usage(pids)
     outcome = row.load.run(context, proxy, context.seconds, mark)
-    after = proxy.running.usage(pids)
+    cpu = proxy.running.usage(pids).cpu - before.cpu
     asked = context.origin.requests() - before_origin
-    if after.cpu - before.cpu < LEAST_CPU:
-        raise Failure(f"{proxy.name}: too short a turn: it used {after.cpu - before.cpu:.2f} s of its processor; give more --seconds")
+    proxy.answered += outcome.requests
+    if cpu < LEAST_CPU:
+        raise Failure(f"it used only {cpu:.2f} s of processor in a turn; give more --seconds, or a less busy machine")
+    check_counts(row, proxy, result.heads[proxy.name], outcome, asked)
     stored = stored_share(context, row, proxy, mark, outcome.requests) if row.setting.on_disk else None
-    turn = Turn(outcome, after.cpu - before.cpu, asked, stored)
-    check_counts(row, proxy, head, turn)
-    return turn
+    verify(proxy, row.urls, hits=not row.asks_origin)
+    proxy.running.pause()
+    result.turns[proxy.name].append(Turn(outcome, cpu, asked, stored))
 
 
 def stored_share(context, row, proxy, mark, requests):
@@ -169,23 +191,23 @@ def stored_share(context, row, proxy, mark, requests):
     return 1 - (context.origin.requests() - before) / len(numbers)
 
 
-def check_counts(row, proxy, head, turn):
+def check_counts(row, proxy, head, outcome, asked):
     """Every answer has the right length if their sum does, as no shorter one counts as complete."""
-    outcome, connections = turn.outcome, row.load.connections
+    connections = row.load.connections
     size = row.load.urls.bytes + (head.bytes if row.load.counts_heads else 0)
     # Age and the like make some heads a little longer; what came of the last answers counts as bytes alone.
     least, most = outcome.requests * (size - 24), (outcome.requests + connections) * (size + 24)
     if not least <= outcome.bytes <= most:
-        raise Failure(f"{proxy.name}: {outcome.bytes} bytes for {outcome.requests} answers of some {size}")
+        raise Failure(f"{outcome.bytes} bytes for {outcome.requests} answers of some {size}")
     if proxy.name == "floor":
         return
-    if row.asks_origin and not outcome.requests <= turn.origin_requests <= outcome.requests + connections:
-        raise Failure(f"{proxy.name}: {outcome.requests} answers, {turn.origin_requests} from the origin: not all are misses")
-    if not row.asks_origin and turn.origin_requests:
-        raise Failure(f"{proxy.name}: {turn.origin_requests} of {outcome.requests} requests were no hits")
+    if row.asks_origin and not outcome.requests <= asked <= outcome.requests + connections:
+        raise Failure(f"{outcome.requests} answers, {asked} from the origin: not all are misses")
+    if not row.asks_origin and asked:
+        raise Failure(f"{asked} of {outcome.requests} requests were no hits")
 
 
-def check_log(proxy, requests):
+def check_log(proxy):
     """Whether the access log has a line for every request, a few seconds later."""
     if proxy.name == "floor":
         return
@@ -193,8 +215,8 @@ def check_log(proxy, requests):
     while True:
         with proxy.access_log().open("rb") as log:
             lines = sum(1 for _ in log)
-        if lines >= requests:
+        if lines >= proxy.answered:
             return
         if time.monotonic() > deadline:
-            raise Failure(f"{proxy.name}: {lines} lines in its access log for {requests} requests")
+            raise Failure(f"{lines} lines in its access log for {proxy.answered} requests")
         time.sleep(0.2)

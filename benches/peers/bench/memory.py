@@ -24,6 +24,8 @@ class Result:
     """By proxy and round: bytes without a connection but with one stored response."""
     each: dict
     """The same: bytes that each connection adds."""
+    failed: dict
+    """By proxy, what went wrong."""
 
 
 class Memory:
@@ -41,25 +43,30 @@ class Memory:
         return [kind for kind in kinds if kind.name in (*self.peers, *larders)]
 
     def measure(self, context, kinds):
-        result = Result(self, {kind.name: [] for kind in kinds}, {kind.name: [] for kind in kinds})
+        result = Result(self, {}, {}, {})
         for number in range(context.rounds):
             for kind in kinds:
                 context.say(f"{self.key}: round {number + 1} of {context.rounds}, {kind.name}")
+                if kind.name in result.failed:
+                    continue
                 directory = context.directory(self, f"{kind.name}-{number}")
                 proxy = kind(context.setting(self, kind), directory, context.origin.port)
                 try:
-                    proxy.start()
-                    verify(proxy, self.load.urls, hits=False)
-                    verify(proxy, self.load.urls, hits=True)
                     before, after = self.grow(context, proxy)
+                    result.idle.setdefault(kind.name, []).append(before)
+                    result.each.setdefault(kind.name, []).append((after - before) / CONNECTIONS)
+                except Failure as failure:
+                    result.failed[kind.name] = str(failure)
+                    result.each.pop(kind.name, None)
                 finally:
                     proxy.stop()
-                result.idle[kind.name].append(before)
-                result.each[kind.name].append((after - before) / CONNECTIONS)
         return result
 
     def grow(self, context, proxy):
         """Bytes before the connections and with them."""
+        proxy.start()
+        verify(proxy, self.load.urls, hits=False)
+        verify(proxy, self.load.urls, hits=True)
         time.sleep(SETTLE)
         before = proxy.running.memory()
         command = [context.instruments, "client", "--to", f"127.0.0.1:{proxy.port}", "--host", HOST]
@@ -72,13 +79,13 @@ class Memory:
             deadline = time.monotonic() + 70
             while not output.read_text().endswith("\n"):
                 if holder.process.poll() is not None or time.monotonic() > deadline:
-                    raise Failure(f"{proxy.name}: {CONNECTIONS} connections cannot be held:\n{holder.tail()}")
+                    raise Failure(f"{CONNECTIONS} connections cannot be held:\n{holder.tail()}")
                 time.sleep(0.05)
             if json.loads(output.read_text())["requests"] != CONNECTIONS:
-                raise Failure(f"{proxy.name}: not all of {CONNECTIONS} connections were answered within a minute")
+                raise Failure(f"not all of {CONNECTIONS} connections were answered within a minute")
             time.sleep(SETTLE)
             if holder.process.poll() is not None:
-                raise Failure(f"{proxy.name}: a connection did not stay open:\n{holder.tail()}")
+                raise Failure(f"a connection did not stay open:\n{holder.tail()}")
             return before, proxy.running.memory()
         finally:
             holder.stop()

@@ -7,6 +7,10 @@ from bench import memory
 from bench.measure import BUSY, STALL, STALLED
 
 
+P99_NO_WORSE = 1.05
+"""Beside the best peer's."""
+
+
 def best(result, names):
     """The one with the best median; the ratio is taken against it in each round."""
     what = result.row.counted
@@ -32,8 +36,15 @@ class Judgement:
     peer_spread: tuple | None
     peer_rate_ratio: float | None
     floor_ratio: float | None
+    floor_rate_ratio: float | None
     p99_ratio: float | None
     met: bool | None
+
+
+def judged(result, larder):
+    """Whether there are figures to judge it by."""
+    mine, _ = result.row.contest(larder, result.turns)
+    return mine in result.turns
 
 
 def judge(result, larder):
@@ -41,7 +52,7 @@ def judge(result, larder):
     mine, rivals = result.row.contest(larder, result.turns)
     peer = best(result, rivals)
     checks = []
-    peer_ratio = spread = rate_ratio = floor_ratio = p99_ratio = None
+    peer_ratio = spread = rate_ratio = floor_ratio = floor_rate = p99_ratio = None
     if peer:
         all_ratios = ratios(result, mine, peer)
         peer_ratio, spread = median(all_ratios), (min(all_ratios), max(all_ratios))
@@ -55,13 +66,14 @@ def judge(result, larder):
         if aim.best_peer:
             checks.append(peer_ratio >= aim.best_peer)
         if aim.p99_no_worse and p99_ratio:
-            checks.append(p99_ratio <= 1.05)
+            checks.append(p99_ratio <= P99_NO_WORSE)
     if "floor" in result.turns:
         floor_ratio = median(ratios(result, mine, "floor"))
+        floor_rate = median(ratios(result, mine, "floor", rate=True))
         if aim.floor:
             checks.append(floor_ratio >= aim.floor)
     met = all(checks) if checks else None
-    return Judgement(larder, mine, peer, peer_ratio, spread, rate_ratio, floor_ratio, p99_ratio, met)
+    return Judgement(larder, mine, peer, peer_ratio, spread, rate_ratio, floor_ratio, floor_rate, p99_ratio, met)
 
 
 def remarks(result, name):
@@ -110,7 +122,7 @@ def verdicts(result, larders):
     """A sentence for each build of larder."""
     found = []
     for larder in larders:
-        if larder not in result.turns:
+        if not judged(result, larder):
             continue
         it, parts = judge(result, larder), []
         if it.peer_ratio:
@@ -119,17 +131,21 @@ def verdicts(result, larders):
                 f"by plain rate {it.peer_rate_ratio:.2f})"
             )
         if it.floor_ratio:
-            parts.append(f"{it.floor_ratio:.2f} × the floor")
+            parts.append(f"{it.floor_ratio:.2f} × the floor (by plain rate {it.floor_rate_ratio:.2f})")
         if it.p99_ratio:
             parts.append(f"p99 {it.p99_ratio:.2f} ×")
         aim = f"aim {result.row.aim.text()}: {said(it.met)}" if result.row.aim.text() else ""
-        found.append(f"{it.judged}: {', '.join(parts)}; {aim}")
+        found.append(f"{it.judged}: {', '.join(parts) or 'beside nothing'}; {aim}")
     for name in larders[1:]:
         if name in result.turns and larders[0] in result.turns:
             between = ratios(result, name, larders[0])
             found.append(f"{name} / {larders[0]}: {median(between):.3f} ({min(between):.3f} to {max(between):.3f})")
     found += [f"{name} is left out: {reason}" for name, reason in result.left_out.items()]
-    return found
+    return found + failures(result)
+
+
+def failures(result):
+    return [f"{name} FAILED: {reason}" for name, reason in result.failed.items()]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +158,8 @@ class Report:
     summary: list
     """Its lines in the table of all rows."""
     figures: dict
+    complete: bool
+    """Whether all went well."""
 
 
 HEAD = ("workload", "build", "best peer", "larder / best peer", "by plain rate", "larder / floor", "p99", "aim", "")
@@ -150,8 +168,7 @@ HEAD = ("workload", "build", "best peer", "larder / best peer", "by plain rate",
 def report(result, larders):
     if isinstance(result, memory.Result):
         return report_memory(result, larders)
-    present = [larder for larder in larders if larder in result.turns]
-    judged = [judge(result, larder) for larder in present]
+    judgements = [judge(result, larder) for larder in larders if judged(result, larder)]
     summary = [
         (
             result.row.title,
@@ -164,7 +181,7 @@ def report(result, larders):
             result.row.aim.text(),
             said(it.met),
         )
-        for it in judged
+        for it in judgements
     ]
     figures = {
         "key": result.row.key,
@@ -174,9 +191,11 @@ def report(result, larders):
         "turns": {name: [dataclasses.asdict(turn) for turn in turns] for name, turns in result.turns.items()},
         "heads": {name: dataclasses.asdict(head) for name, head in result.heads.items()},
         "left_out": result.left_out,
-        "larder": [dataclasses.asdict(it) for it in judged],
+        "failed": result.failed,
+        "larder": [dataclasses.asdict(it) for it in judgements],
     }
-    return Report(result.row.title, [COLUMNS, *lines(result)], verdicts(result, larders), summary, figures)
+    table = [COLUMNS, *lines(result)]
+    return Report(result.row.title, table, verdicts(result, larders), summary, figures, not result.failed)
 
 
 def report_memory(result, larders):
@@ -185,16 +204,15 @@ def report_memory(result, larders):
         spread = f"{memory.kib([min(each)])} to {memory.kib([max(each)])}"
         table.append((name, memory.kib(each), spread, memory.mib(result.idle[name])))
     aim, summary = f"≤ {memory.kib([result.row.aim_bytes])}", []
-    for larder in larders:
-        beside = [
-            f"{memory.kib(each)} {name}" for name, each in result.each.items() if name not in larders
-        ]
+    present = [larder for larder in larders if larder in result.each]
+    for larder in present:
+        beside = [f"{memory.kib(each)} {name}" for name, each in result.each.items() if name not in larders]
         met = median(result.each[larder]) <= result.row.aim_bytes
         cells = (", ".join(beside), memory.kib(result.each[larder]), "", "", "", aim, said(met))
         summary.append((result.row.title, larder, *cells))
     figures = {"key": result.row.key, "title": result.row.title, "each": result.each, "idle": result.idle}
-    said_of = [f"{larder}: aim {aim}: {cells[-1]}" for larder, cells in zip(larders, summary, strict=True)]
-    return Report(result.row.title, table, said_of, summary, figures)
+    said_of = [f"{larder}: aim {aim}: {cells[-1]}" for larder, cells in zip(present, summary, strict=True)]
+    return Report(result.row.title, table, said_of + failures(result), summary, figures, not result.failed)
 
 
 def text(report):

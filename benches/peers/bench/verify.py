@@ -14,7 +14,6 @@ class Head:
 
     bytes: int
     fields: int
-    cipher: str | None
 
 
 def verify(proxy, urls, hits):
@@ -26,19 +25,17 @@ def verify(proxy, urls, hits):
         answer = connection.getresponse()
         body = answer.read()
         fields = {name.lower(): value for name, value in answer.getheaders()}
-        where = f"{proxy.name}, {path}"
         if answer.status != 200:
-            raise Failure(f"{where}: status {answer.status}: {body[:300]!r}")
+            raise Failure(f"{path}: status {answer.status}: {body[:300]!r}")
         if len(body) != urls.bytes:
-            raise Failure(f"{where}: {len(body)} bytes of body instead of {urls.bytes}")
+            raise Failure(f"{path}: {len(body)} bytes of body instead of {urls.bytes}")
         if proxy.name != "floor" and not body.startswith(path.encode()[: urls.bytes]):
-            raise Failure(f"{where}: the body of another URL")
+            raise Failure(f"{path}: the body of another URL")
         if hits and proxy.is_hit(fields) is False:
-            raise Failure(f"{where}: not a hit: {fields}")
+            raise Failure(f"{path}: not a hit: {fields}")
         lines = [f"{name}: {value}\r\n" for name, value in answer.getheaders()]
-        cipher = connection.sock.cipher() if proxy.setting.tls and connection.sock else None
         size = len(f"HTTP/1.1 {answer.status} {answer.reason}\r\n") + sum(map(len, lines)) + 2
-        head = Head(size, len(lines), f"{cipher[1]} {cipher[0]}" if cipher else None)
+        head = Head(size, len(lines))
     connection.close()
     return head
 
@@ -51,7 +48,7 @@ def fetch(proxy, paths):
         answer = connection.getresponse()
         answer.read()
         if answer.status != 200:
-            raise Failure(f"{proxy.name}, {path}: status {answer.status}")
+            raise Failure(f"{path}: status {answer.status}")
     connection.close()
 
 

@@ -53,6 +53,8 @@ class Proxy:
         self.origin_port = origin_port
         self.port = free_port()
         self.running = None
+        self.answered = 0
+        """Requests that loads had answers to, in all its turns and before."""
 
     @classmethod
     def cannot(cls, setting):

@@ -315,3 +315,72 @@ fn check_mark(body: &[u8], path: &str) -> Result<()> {
     ensure!(body.get(..common) == path.as_bytes().get(..common), "the body of another URL");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// What a client says that got `answer` from a server, whatever it asked for.
+    fn outcome(answer: &'static [u8]) -> Result<String, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let options = Options {
+            to: listener.local_addr().unwrap(),
+            path: "/store/4/one".into(),
+            host: "a".into(),
+            bytes: 4,
+            connections: 1,
+            seconds: 60,
+            tunnel: None,
+            fresh: false,
+            tls: false,
+            hold: Some(1),
+            unmarked: false,
+        };
+        let server = thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut request = [0; 512];
+            let read = socket.read(&mut request).unwrap();
+            socket.write_all(answer).unwrap();
+            String::from_utf8_lossy(&request[..read]).into_owned()
+        });
+        let mut client = Client::new(&options).unwrap();
+        let connection = client.connect(0).unwrap();
+        client.connections.push(connection);
+        let outcome = client.go_on().map_err(|error| format!("{error:#}"));
+        assert_eq!(server.join().unwrap(), "GET /store/4/one HTTP/1.1\r\nHost: a\r\n\r\n");
+        outcome.map(|()| client.report.answers().to_string())
+    }
+
+    #[test]
+    fn a_right_answer_counts() {
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n/sto";
+        assert_eq!(outcome(answer), Ok("1".into()));
+    }
+
+    #[test]
+    fn another_status_is_an_error() {
+        let error = outcome(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 4\r\n\r\n/sto").unwrap_err();
+        assert!(error.starts_with("not a 200: HTTP/1.1 502"), "{error}");
+    }
+
+    #[test]
+    fn another_length_is_an_error() {
+        let error = outcome(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n/stor").unwrap_err();
+        assert!(error.starts_with("not 4 bytes"), "{error}");
+    }
+
+    #[test]
+    fn the_body_of_another_url_is_an_error() {
+        let error = outcome(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n/pas").unwrap_err();
+        assert_eq!(error, "the body of another URL");
+    }
+
+    #[test]
+    fn a_connection_that_ends_too_early_is_an_error() {
+        let error = outcome(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n/s").unwrap_err();
+        assert_eq!(error, "the server closed the connection");
+    }
+}

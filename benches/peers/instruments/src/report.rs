@@ -53,3 +53,28 @@ impl Report {
         self.latencies.get(rank).map_or("null".into(), |latency| format!("{:.6}", latency.as_secs_f64()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(latencies: impl IntoIterator<Item = u64>) -> String {
+        let mut report = Report::begin();
+        latencies.into_iter().for_each(|milliseconds| report.answered(Duration::from_millis(milliseconds)));
+        let mut out = Vec::new();
+        report.print(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn percentiles_are_of_the_nearest_rank() {
+        let line = printed((1..=200).rev());
+        assert!(line.contains(r#""requests": 200,"#), "{line}");
+        assert!(line.contains(r#""p50": 0.100000, "p99": 0.198000, "most": 0.200000"#), "{line}");
+    }
+
+    #[test]
+    fn without_answers_there_are_no_percentiles() {
+        assert!(printed([]).contains(r#""requests": 0, "bytes": 0, "seconds": 0.000000, "p50": null"#));
+    }
+}

@@ -274,3 +274,41 @@ impl Answer {
         Some(Progress::Done)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(origin: &mut Origin, path: &str) -> (String, u64) {
+        let mut answer = Answer::default();
+        origin.respond(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes(), &mut answer);
+        (String::from_utf8(answer.lead).unwrap(), answer.filler)
+    }
+
+    #[test]
+    fn the_body_begins_with_the_path_and_has_the_length_asked_for() {
+        let (lead, filler) = answer(&mut Origin::default(), "/store/1024/a/b");
+        let (head, body) = lead.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("Cache-Control: max-age=86400\r\nContent-Length: 1024"), "{head}");
+        assert_eq!(body, "/store/1024/a/b");
+        assert_eq!(filler, 1024 - 15);
+    }
+
+    #[test]
+    fn a_body_shorter_than_its_path_is_the_beginning_of_it() {
+        let (lead, filler) = answer(&mut Origin::default(), "/pass/3/name");
+        assert!(lead.contains("Cache-Control: no-store"), "{lead}");
+        assert!(lead.ends_with("\r\n\r\n/pa"), "{lead}");
+        assert_eq!(filler, 0);
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_counted() {
+        let mut origin = Origin::default();
+        answer(&mut origin, "/store/1/a");
+        answer(&mut origin, "/nothing");
+        answer(&mut origin, "/pass/1/a");
+        answer(&mut origin, "/requests");
+        assert!(answer(&mut origin, "/requests").0.ends_with("\r\n\r\n2"));
+    }
+}
