@@ -114,7 +114,7 @@ const STATS_EXAMPLES: &str = "\
 Examples:
   larder stats                                  once, as a table
   larder stats --watch                          again each second
-  larder stats --advice                         would more memory, more disk or another way to evict help?
+  larder stats --advice                         what more memory or disk, or another policy, would give
   larder stats --json | jq .                    for programs; with --watch, one line each second";
 
 const VERIFY_EXAMPLES: &str = "\

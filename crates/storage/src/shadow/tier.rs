@@ -224,7 +224,7 @@ mod tests {
         let bits = lot(object ^ 0x5555);
         tier.request(
             lot(object),
-            300 + (bits & 0xffff) << (bits.leading_zeros().min(12) * 2).saturating_sub(4),
+            (300 + (bits & 0xffff)) << (bits.leading_zeros().min(12) * 2).saturating_sub(4),
         );
     }
 
