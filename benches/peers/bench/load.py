@@ -75,8 +75,9 @@ class Wrk:
         scheme = "https" if proxy.setting.tls else "http"
         urls = self.urls
         prefix = urls.prefix(mark if urls.count == 0 else "one" if urls.count == 1 else "")
-        command = [shutil.which(self.program), "-c", self.connections, "-t", len(proxy.setting.load_cores), "-d", f"{seconds}s"]
-        command += ["--latency", "-s", HERE / "wrk.lua", "-H", f"Host: {HOST}", f"{scheme}://127.0.0.1:{proxy.port}/"]
+        command = [shutil.which(self.program), "-c", self.connections, "-t", len(proxy.setting.load_cores)]
+        command += ["-d", f"{seconds}s", "--latency", "-s", HERE / "wrk.lua"]
+        command += ["-H", f"Host: {HOST}", f"{scheme}://127.0.0.1:{proxy.port}/"]
         environment = {"PREFIX": prefix, "URLS": str(urls.count), **context.client_environment}
         text, load_busy, server_busy = run_generator(context, command, environment, seconds, proxy)
         found = json.loads(text.strip().splitlines()[-1])
@@ -146,7 +147,9 @@ class H2load:
         begun = int(good) - int(succeeded)
         if int(failed) or not 0 <= begun <= self.connections or other != "0 3xx, 0 4xx, 0 5xx":
             raise Failure(f"not every request succeeded:\n{text}")
-        for line in ("TLS Protocol: TLSv1.3", f"Cipher: {SUITE}", f"Server Temp Key: {GROUP}", "Application protocol: h2"):
+        negotiated = ("TLS Protocol: TLSv1.3", f"Cipher: {SUITE}", f"Server Temp Key: {GROUP}")
+        expected = (*negotiated, "Application protocol: h2")
+        for line in expected:
             if line not in text:
                 raise Failure(f"h2load did not say `{line}`:\n{text}")
         took, unit = found(r"finished in ([\d.]+)(ms|s),", text)
@@ -163,7 +166,7 @@ def found(pattern, text):
 
 
 def run_generator(context, command, environment, seconds, proxy):
-    """Runs a load generator on its cores; what it wrote, and how busy it and the server were in the middle of the run."""
+    """Runs a load generator on its cores; what it wrote, and how busy it and the server were in the middle of it."""
     output = context.scratch / "load.out"
     with output.open("wb") as out:
         program = Program(command, proxy.setting.load_cores, context.scratch / "load.log", environment, out)

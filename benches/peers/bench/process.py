@@ -1,5 +1,6 @@
-"""Programs under measurement: started on a core of their own, stopped while it is another's turn, and what they used."""
+"""Programs under measurement: on cores of their own, stopped while it is another's turn; and what they used."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -25,7 +26,7 @@ def free_port():
 
 
 def more_files():
-    """Ten thousand connections, or as many open cached files, need descriptors, in the programs that are started too."""
+    """Ten thousand connections, or open files of a cache, need descriptors, in the programs that are started too."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(most, FILES), max(most, FILES)))
@@ -33,10 +34,26 @@ def more_files():
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def be_nice(niceness):
-    """Sets it for this process, and for its session where sessions are what processors are shared between."""
-    if niceness == os.getpriority(os.PRIO_PROCESS, 0):
+@contextlib.contextmanager
+def niced(niceness):
+    """With this niceness for this process and all that it starts; as it was without one."""
+    if niceness is None:
+        yield
         return
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    Program.niceness = niceness
+    try:
+        be_nice(niceness)
+    except PermissionError:
+        raise Failure(f"--nice {niceness}: only root may") from None
+    try:
+        yield
+    finally:
+        be_nice(before)
+
+
+def be_nice(niceness):
+    """For this process, and for its session where sessions are what processors are shared between."""
     os.setpriority(os.PRIO_PROCESS, 0, niceness)
     if AUTOGROUP.exists():
         AUTOGROUP.write_text(str(niceness))
@@ -57,8 +74,8 @@ class Usage:
     at: float
 
     def busy_since(self, before, cores):
-        """The least share of the cores' time since then that was taken or wanted: by all threads together, or by one that
-        waited for its core as well. Near the whole, there was no time to spare, however many others wanted the core."""
+        """The least share of the cores' time since then that was taken or wanted: by all threads together, or by one
+        that waited for its core as well. Near the whole there was no time to spare, whoever else wanted the core."""
         ran = most = 0.0
         for thread, (run, wait) in self.threads.items():
             begin_run, begin_wait = before.threads.get(thread, (0.0, 0.0))
@@ -70,8 +87,8 @@ class Usage:
 class Program:
     """A process and its descendants."""
 
-    niceness = 0
-    """Of all that is started."""
+    niceness = None
+    """Of all that is started, where it is not what it would be."""
 
     def __init__(self, command, cores, log, environment=None, output=None, held=False):
         self.log = Path(log)
@@ -92,7 +109,8 @@ class Program:
     def settle(self):
         """In the new process."""
         os.sched_setaffinity(0, self.cores)
-        be_nice(self.niceness)
+        if self.niceness is not None:
+            be_nice(self.niceness)
 
     def pids(self):
         """The process and all that it started, and they in turn."""
@@ -143,7 +161,8 @@ class Program:
             except OSError:
                 pass
             if self.process.poll() is not None:
-                raise Failure(f"{self.command[0]} ended with {self.process.returncode}; {self.log} says:\n{self.tail()}")
+                code = self.process.returncode
+                raise Failure(f"{self.command[0]} ended with {code}; {self.log} says:\n{self.tail()}")
             if time.monotonic() > deadline:
                 raise Failure(f"{self.command[0]} does not listen on port {port}; {self.log} says:\n{self.tail()}")
             time.sleep(0.05)

@@ -67,6 +67,10 @@ class Row:
     def measure(self, context, kinds):
         return measure(context, self, kinds)
 
+    def shares_cores(self, name):
+        """Whether a proxy and its load are on the same cores, so that neither can have all the time."""
+        return False
+
     def contest(self, larder, names):
         """Whose figures are judged for a build of larder, and against whom."""
         peers = self.aim.peers or self.peers
@@ -83,12 +87,18 @@ class Workers(Row):
             for name, workers in ((kind.name, 1), (twice(kind.name), 2))
         ]
 
+    def shares_cores(self, name):
+        return name.endswith(TWICE)
+
     def contest(self, larder, names):
         return twice(larder), [name for name in names if name == larder]
 
 
+TWICE = ", 2 workers"
+
+
 def twice(name):
-    return f"{name}, 2 workers"
+    return name + TWICE
 
 
 def hit(key, title, bytes, aim, count=1):

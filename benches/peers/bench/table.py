@@ -79,7 +79,7 @@ def judge(result, larder):
 def remarks(result, name):
     """What a reader has to know about one proxy's figures in one row."""
     turns, found = result.turns[name], []
-    if median(turn.outcome.server_busy for turn in turns) < BUSY:
+    if not result.row.shares_cores(name) and median(turn.outcome.server_busy for turn in turns) < BUSY:
         bound = median(turn.outcome.load_busy for turn in turns) >= BUSY
         found.append("load-bound" if bound else "idles")
     p99s = [turn.outcome.p99 for turn in turns if turn.outcome.p99]
@@ -135,7 +135,8 @@ def verdicts(result, larders):
         if it.p99_ratio:
             parts.append(f"p99 {it.p99_ratio:.2f} ×")
         aim = f"aim {result.row.aim.text()}: {said(it.met)}" if result.row.aim.text() else ""
-        found.append(f"{it.judged}: {', '.join(parts) or 'beside nothing'}; {aim}")
+        if parts:
+            found.append(f"{it.judged}: {', '.join(parts)}; {aim}")
     for name in larders[1:]:
         if name in result.turns and larders[0] in result.turns:
             between = ratios(result, name, larders[0])
@@ -220,7 +221,8 @@ def text(report):
 
 
 def markdown_row(report):
-    return "\n".join([f"### {report.title}", "", markdown(report.table), "", *(f"- {line}" for line in report.verdicts)])
+    verdicts = [f"- {line}" for line in report.verdicts]
+    return "\n".join([f"### {report.title}", "", markdown(report.table), "", *verdicts])
 
 
 def summary(reports, larders):

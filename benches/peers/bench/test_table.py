@@ -49,7 +49,8 @@ class Judged(unittest.TestCase):
         self.assertFalse(table.judge(result(larder=[turn(105, 1)], **{**peers, "floor": [turn(140, 1)]}), "larder").met)
 
     def test_two_workers_are_judged_beside_one(self):
-        found = result(WORKERS, **{"larder": [turn(100, 1)], "larder, 2 workers": [turn(190, 2)], "nginx": [turn(900, 1)]})
+        turns = {"larder": [turn(100, 1)], "larder, 2 workers": [turn(190, 2)], "nginx": [turn(900, 1)]}
+        found = result(WORKERS, **turns)
         it = table.judge(found, "larder")
         self.assertEqual((it.judged, it.peer, it.peer_ratio, it.met), ("larder, 2 workers", "larder", 0.95, True))
 

@@ -5,7 +5,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.process import Failure, Program, free_port
+from bench.process import Program, free_port
 
 HOST = "bench.example"
 """The host that every request names: the key of what is cached does not depend on a port."""

@@ -8,7 +8,6 @@ class HAProxy(Proxy):
     package = "haproxy"
     program = "haproxy"
     version_command = ("-v",)
-
     connects = False
 
     def configure(self):

@@ -1,6 +1,6 @@
 """larder, as `larder serve --reverse` would have it, with a file where a row needs what flags cannot say."""
 
-import subprocess
+import hashlib
 
 from bench.proxies.base import Proxy
 
@@ -26,8 +26,9 @@ class Larder(Proxy):
 
     @classmethod
     def version(cls):
-        done = subprocess.run([cls.path(), "--version"], capture_output=True, text=True, check=True)
-        return done.stdout.strip()
+        # Two builds of a version are told apart by what they are.
+        digest = hashlib.sha256(cls.path().read_bytes()).hexdigest()[:12]
+        return f"{super().version()} (SHA-256 {digest}…)"
 
     def configure(self):
         setting = self.setting

@@ -1,9 +1,8 @@
 """Squid with its memory cache, as an accelerator before one origin."""
 
 import subprocess
-from pathlib import Path
 
-from bench.process import file_limit
+from bench.process import Failure, file_limit
 from bench.proxies.base import HOST, Proxy
 
 
@@ -39,12 +38,12 @@ visible_hostname bench.example
 pinger_enable off
 """,
         )
-
         if setting.on_disk:
-            Path(self.directory / "cache").mkdir()
-            Path(self.directory / "cache").chmod(0o777)
-            command = [self.path(), "-N", "-z", "-f", self.directory / "squid.conf"]
-            subprocess.run(command, check=True, capture_output=True)
+            (self.directory / "cache").mkdir()
+            (self.directory / "cache").chmod(0o777)
+            done = subprocess.run([*self.command(), "-z"], capture_output=True, text=True)
+            if done.returncode:
+                raise Failure(f"squid -z made no directories:\n{done.stderr}")
 
     def forward(self):
         return f"http_port 127.0.0.1:{self.port}"

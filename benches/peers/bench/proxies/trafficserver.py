@@ -1,10 +1,18 @@
-"""Traffic Server with its RAM cache before its disk cache. Its answers do not say whether they are hits: the origin's count does."""
+"""Traffic Server with its RAM cache before its disk cache.
+
+Its answers do not say whether they are hits; the origin's count does.
+"""
 
 import os
 
 from bench.proxies.base import HOST, Proxy
 
-
+IP_ALLOW = """ip_allow:
+  - apply: in
+    ip_addrs: 127.0.0.0/8
+    action: allow
+    methods: ALL
+"""
 LOGGING = """logging:
   formats:
     - name: combined
@@ -71,7 +79,7 @@ class TrafficServer(Proxy):
         self.write("etc/records.config", text)
         self.write("etc/remap.config", f"map http://{HOST}/ http://127.0.0.1:{self.origin_port}/\n")
         self.write("etc/storage.config", f"{directory}/cache 8G\n")
-        self.write("etc/ip_allow.yaml", "ip_allow:\n  - apply: in\n    ip_addrs: 127.0.0.0/8\n    action: allow\n    methods: ALL\n")
+        self.write("etc/ip_allow.yaml", IP_ALLOW)
         self.write("etc/logging.yaml", LOGGING)
         for name in ("cache", "hosting", "parent", "plugin", "socks", "splitdns", "ssl_multicert", "volume"):
             self.write(f"etc/{name}.config", "")
