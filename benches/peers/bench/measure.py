@@ -17,7 +17,7 @@ LEAST_CPU = 0.1
 SAMPLE = 20
 """So many URLs of a run are looked at."""
 WARM_RUNS = 30
-"""A load that still asks the origin after so many runs of a second never becomes one of hits."""
+"""A load that still asks the origin after so many runs never becomes one of hits."""
 BUSY = 0.85
 """A server with less to do than this share of the time was not what held the load up."""
 LOG_SECONDS = 10
@@ -149,17 +149,19 @@ def prepare(context, row, proxy, result):
 def warm(context, row, proxy):
     """Runs the load until it asks the origin for nothing, twice: what was read from disk is in memory then."""
     context.say(f"{row.key}: warming {proxy.name}")
-    # Whole, once: a run of a second may be too short for large bodies.
+    # Whole, once: a run may be too short for large bodies.
     fetch(proxy, row.urls.sample())
-    quiet = 0
+    seconds = context.seconds if row.counted == "bytes" else 1
+    quiet = answers = 0
     for _ in range(WARM_RUNS):
         before = context.origin.requests()
-        answered = row.load.run(context, proxy, 1, "warm").requests
+        answered = row.load.run(context, proxy, seconds, "warm").requests
         proxy.answered += answered
+        answers += answered
         quiet = quiet + 1 if answered and context.origin.requests() == before else 0
         if quiet == 2:
             return
-    raise Failure(f"the origin is asked however often the same is asked for: {WARM_RUNS} runs of a second")
+    raise Failure(f"the origin is asked however often the same is asked for: {answers} answers in {WARM_RUNS} runs")
 
 
 def take_turn(context, row, proxy, result, number):
