@@ -74,17 +74,21 @@ impl<H: Halves> Connection<H> {
             let answered = poll_fn(|context| Poll::Ready(self.answer_from_memory(context))).await;
             let next = match answered {
                 Some(Shortly::Answered) => Next::Continue,
-                Some(Shortly::Sending { record, written }) => self.send_rest(*record, written).await,
-                // Boxed, so that a connection that is idle needs no room for it.
+                // All that is boxed here is so that a connection that is idle needs no room for it.
+                Some(Shortly::Sending { record, written }) => {
+                    Box::pin(self.send_rest(*record, written)).await
+                }
                 None => match Box::pin(self.next_request()).await {
                     Requested::Answered(next) => next,
-                    Requested::Tunnel(opening) => return self.tunnel(*opening).await,
-                    Requested::Switch(record, switched) => return self.switch(*record, *switched).await,
+                    Requested::Tunnel(opening) => return Box::pin(self.tunnel(*opening)).await,
+                    Requested::Switch(record, switched) => {
+                        return Box::pin(self.switch(*record, *switched)).await;
+                    }
                 },
             };
             match next {
                 Next::Continue => patience.begin_anew(),
-                Next::Close => return self.linger().await,
+                Next::Close => return Box::pin(self.linger()).await,
                 Next::Cut => return,
                 Next::Reset => return self.writer.into_inner().abort(),
             }
@@ -406,4 +410,20 @@ enum Requested {
     Answered(Next),
     Tunnel(Box<Opening>),
     Switch(Box<Record>, Box<Switched>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::byte_stream::Tcp;
+
+    fn size_of_output<A, F: Future>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_connection_takes_little_memory() {
+        let size = size_of_output(Connection::<Tcp>::serve);
+        assert!(size <= 1024, "{size}");
+    }
 }

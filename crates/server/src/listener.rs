@@ -200,16 +200,20 @@ async fn converse(
             let (read, write) = stream.into_split();
             Connection::<Tcp>::new(Arc::new(entrance), read, write).serve().await;
         }
+        // Boxed, so that a connection without TLS needs no room for it.
         Some(tls) => {
-            let handshake = tls.accept(ByteStream::tcp(stream));
-            match timeout(entrance.proxy().config.limits.handshake_timeout, handshake).await {
-                Ok(Ok(stream)) => {
-                    entrance.asked_as = stream.get_ref().1.server_name().map(str::to_owned);
-                    serve_tls(Arc::new(entrance), stream).await;
+            Box::pin(async move {
+                let handshake = tls.accept(ByteStream::tcp(stream));
+                match timeout(entrance.proxy().config.limits.handshake_timeout, handshake).await {
+                    Ok(Ok(stream)) => {
+                        entrance.asked_as = stream.get_ref().1.server_name().map(str::to_owned);
+                        serve_tls(Arc::new(entrance), stream).await;
+                    }
+                    Ok(Err(error)) => tracing::debug!(%client, "TLS handshake failed: {error}"),
+                    Err(_) => tracing::debug!(%client, "the TLS handshake took too long"),
                 }
-                Ok(Err(error)) => tracing::debug!(%client, "TLS handshake failed: {error}"),
-                Err(_) => tracing::debug!(%client, "the TLS handshake took too long"),
-            }
+            })
+            .await
         }
     }
 }
@@ -235,5 +239,14 @@ mod tests {
         let listener = Listener { address, ..Listener::default() };
         let error = bind(&Config { listeners: vec![listener], ..Config::default() }).map(|_| ()).unwrap_err();
         assert_eq!(error.to_string(), format!("cannot listen on {address}"));
+    }
+
+    #[test]
+    fn a_connection_takes_little_memory() {
+        fn size_of_output<A, B, C, D, E, F: Future>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
+            size_of::<F>()
+        }
+        let size = size_of_output(serve);
+        assert!(size <= 2560, "{size}");
     }
 }

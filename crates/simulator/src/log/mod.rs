@@ -9,7 +9,7 @@
 //! | Squid's native | `time duration client code/status bytes method URL user hierarchy/peer type`, with `log_mime_hdrs on` both heads after it |
 //! | Common | `[vhost[:port]] client ident user [time] "request" status bytes` |
 //! | Combined | the same and `"referer" "user agent"`, perhaps with more words behind |
-//! | nginx with cache status | Combined with `$upstream_cache_status`: see [`clf`] for the places where it is found |
+//! | nginx with cache status | Combined with `$upstream_cache_status`: `clf.rs` says where in the line it is found |
 //! | larder's JSON | one object a line, see `larder_server`'s access log |
 
 mod clf;
