@@ -43,7 +43,8 @@ use args::{Cli, Command};
 use failure::Failure;
 
 /// A request that is forwarded makes some fifty small allocations, and a response that is stored frees them on another thread:
-/// with the C library's allocator larder forwards a seventh less for each second of a processor.
+/// with the C library's allocator larder forwards a seventh less for each second of a processor. It takes no huge pages, with
+/// which 63 MiB are resident at the start in place of 19.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
