@@ -22,8 +22,8 @@ use larder_server::config::{Destination, Listener};
 use larder_server::{Clock, Config, Server};
 use larder_storage::{Options, Store};
 
-/// More allocations for each hit than this are a fault: there is no need for any.
-const ALLOCATIONS_MAX: f64 = 0.01;
+/// More allocations than this, and one for each hundred hits, are a fault: hits need none, and what goes on beside them few.
+const ALLOCATIONS_BESIDE: u64 = 1000;
 /// Requests before the first that counts: by then all buffers have their size.
 const WARM_UP: usize = 100;
 
@@ -132,8 +132,8 @@ fn main() {
     for _ in 0..hits {
         get(&mut stream, request.as_bytes(), &mut answer);
     }
-    let allocations = (ALLOCATIONS.load(Ordering::Relaxed) - before) as f64 / hits as f64;
-    println!("{hits} hits of 1 KiB: {allocations:.3} allocations each");
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    println!("{hits} hits of 1 KiB: {:.3} allocations each", allocations as f64 / hits as f64);
     server.stop();
-    assert!(allocations <= ALLOCATIONS_MAX, "more allocations than {ALLOCATIONS_MAX} for each hit");
+    assert!(allocations <= ALLOCATIONS_BESIDE + hits as u64 / 100, "{allocations} allocations are too many");
 }
